@@ -1,0 +1,42 @@
+"""Builds the one extension, zmqstream._core; everything else is in pyproject.toml."""
+
+import os
+import sys
+from pathlib import Path
+
+import zmq
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+HERE = Path("zmqstream")
+
+# Warnings are errors in CI (ZMQSTREAM_STRICT=1), not on a user's unknown compiler.
+strict = os.environ.get("ZMQSTREAM_STRICT") == "1"
+compile_args = []
+if strict and sys.platform != "win32":
+    compile_args = [
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unused-parameter",  # generated code: METH_NOARGS functions, unused self
+        "-Wno-missing-field-initializers",  # generated code: type objects
+        "-Wno-cast-function-type",  # generated code: METH_FASTCALL tables
+    ]
+
+core = Extension(
+    "zmqstream._core",
+    [str(HERE / "_core.pyx")],
+    # our zmq.h first, so that none of the system's is ever needed or found
+    include_dirs=[str(HERE / "include"), *zmq.get_includes()],
+    depends=[str(p) for p in sorted(HERE.glob("*.p[xy][idx]")) + sorted(HERE.glob("include/*.h"))],
+    extra_compile_args=compile_args,
+    libraries=["dl"] if sys.platform.startswith("linux") else [],
+)
+
+setup(
+    ext_modules=cythonize(
+        [core],
+        emit_linenums="ZMQSTREAM_LINENUMS" in os.environ,  # .pyx lines in sanitizer reports
+        annotate="ZMQSTREAM_ANNOTATE" in os.environ,
+    )
+)
