@@ -1,0 +1,244 @@
+"""The data model of the core: every class and enum, each field with its comment.
+
+Who changes what: a Source's `state` and its place on the ready list only change in
+_reactor.pxi (enqueue, unlink) and in the source's own settle() and close().
+"""
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from zmq.backend.cython._zmq cimport Frame, Socket
+from zmq.backend.cython.libzmq cimport zmq_msg_t
+
+
+cdef enum State:
+    IDLE    # nothing is wanted: no receiver, nothing to send
+    ARMED   # ZMQ_EVENTS was read after the last libzmq call, and nothing wanted was pending
+    READY   # something wanted may be pending: on the ready list, or in its turn
+    CLOSED  # for good
+
+
+cdef struct Item:               # a queued message
+    PyObject *frames            # owned: its only frame (bytes or Frame), or a tuple of frames
+    int64_t extra               # its key in SendQueue.extras; 0: it has none
+    int flags                   # the caller's flags for zmq_msg_send()
+
+
+cdef struct Budget:             # what a turn, or a flush, may still handle
+    int left                    # messages
+    bint raising                # callbacks' exceptions go to the caller (flush), not to the loop
+    int unlooked                # messages until the next look at the clock; they cost 27 ns each
+    int looked                  # messages since the last one
+    int64_t last                # when that was, ns
+    int64_t deadline            # ns; INT64_MAX: no clock, only messages count
+
+
+@cython.final
+cdef class SendExtra:           # what few messages carry
+    cdef object callback        # on_send for this message alone, or None
+    cdef object context         # the contextvars context it was given in
+    cdef object tracker         # zmq.MessageTracker of what is not copied, or None
+
+
+@cython.final
+cdef class SendQueue:
+    cdef Item *items            # a ring
+    cdef Py_ssize_t capacity    # a power of two, or 0
+    cdef Py_ssize_t head        # index of the oldest
+    cdef Py_ssize_t count       # messages waiting
+    cdef int64_t serial         # the last key given out in extras
+    cdef dict extras            # {key: SendExtra}
+
+    cdef int push(self, object frames, int flags, SendExtra extra) except -1
+    cdef int grow(self) except -1
+    cdef object pop(self)
+    cdef SendExtra take_extra(self)
+    cdef int clear(self) except -1
+
+
+cdef struct ReadyList:          # a doubly linked list through the sources themselves
+    PyObject *first
+    PyObject *last
+
+
+cdef class Source:
+    """A ZeroMQ socket that a reactor watches."""
+    cdef object __weakref__
+    cdef Reactor reactor        # of the loop it belongs to; None before open()
+    cdef Socket sock            # pyzmq's socket; None when closed
+    cdef Socket origin          # the one that `sock` shadows, or `sock` itself
+    cdef int fd                 # its ZMQ_FD, kept: after ETERM it cannot be asked for
+    cdef int watched            # what is polled: fd, or our own duplicate of it; -1: nothing
+    cdef State state
+    cdef PyObject *ready_prev   # neighbours on a ready list; borrowed
+    cdef PyObject *ready_next
+    cdef ReadyList *listed      # the list it is on, or NULL
+    cdef Py_ssize_t index       # its place in reactor.sources; -1: not there
+    cdef int64_t checked        # reactor.epoch when EVENTS was last read
+    cdef int64_t held           # reactor.iteration in which it gets no further turn; 0: none
+    cdef bint suspect           # its raw socket was handed out since the last sweep
+    cdef bint input_due         # a turn should try to receive
+
+    cdef inline void *handle(self) noexcept:
+        """libzmq's socket, or NULL when somebody has closed it."""
+        if self.sock is None or self.origin.handle is NULL:
+            return NULL
+        return self.sock.handle
+
+    cdef int wanted(self) noexcept
+    cdef int turn(self) except -1
+    cdef int settle(self) except -1
+    cdef int failed(self, int code) except -1
+    cdef int read_events(self) except -2
+    cdef int open_source(self, Socket socket, Socket origin, int fd, Reactor reactor) except -1
+    cdef int orphan(self) except -1
+
+
+cdef class Reactor:
+    """The sources of one loop, and the turns that those get which are ready."""
+    cdef object __weakref__
+    cdef readonly object loop   # the asyncio loop
+    cdef readonly str poller    # "epoll" or "selectors"
+    cdef int epfd               # -1: not epoll, or not attached
+    cdef int generation         # fork_generation at the start; -1: the loop was closed
+    cdef list sources           # all of them, each at its index; keeps them alive
+    cdef PyObject **by_fd       # the source that watches a descriptor, borrowed; NULL: none
+    cdef int by_fd_size
+    cdef ReadyList ready        # who gets a turn, in order
+    cdef ReadyList later        # who had one in this pass and is still ready
+    cdef Source current         # whose turn it is; None: no pass is under way
+    cdef list suspects          # whose raw socket was handed out since the last sweep
+    cdef int parking            # streams with messages for peers that refused theirs
+    cdef bint sleeping          # nobody looks at the ready list: who makes a source ready wakes us
+    cdef int64_t now            # the clock, ns, when it was last read
+    cdef int64_t iteration      # of the loop; see Source.held
+    cdef int64_t epoch          # grows whenever user code ran, which may have touched raw sockets
+    cdef int64_t swept_epoch    # the epoch up to which every armed source is known to be right
+    cdef int64_t sweep_epoch    # the epoch when the sweep under way began
+    cdef int64_t swept_at       # when the last full sweep ended, ns
+    cdef Py_ssize_t cursor      # sources that the sweep under way has still to see; 0: none is
+    cdef int64_t retry_at       # when parked messages are tried again, ns
+    cdef readonly int64_t repaired  # edges that somebody had swallowed and a sweep found
+
+    cdef int check(self) except -1
+
+    # each home has its own
+    cdef int watch(self, Source source) except -1
+    cdef int unwatch(self, Source source) except -1
+    cdef int wake(self) except -1
+
+    cdef int hold(self) except -1
+    cdef int check_loop(self) except -1
+
+    cdef int add(self, Source source) except -1
+    cdef int map_fd(self, Source source) except -1
+    cdef int remove(self, Source source) except -1
+    cdef int serve_current(self) except -1
+    cdef int look_again(self, Source source) except -1
+    cdef int link(self, Source source, ReadyList *target) noexcept
+    cdef int enqueue(self, Source source) except -1
+    cdef int enqueue_later(self, Source source) except -1
+    cdef int unlink(self, Source source) noexcept
+    cdef int run_pass(self) except -1
+    cdef double sweep_wait(self) noexcept
+    cdef int sweep(self) except -1
+    cdef int sweep_suspects(self) except -1
+    cdef double retry_wait(self) noexcept
+    cdef int retry_parked(self) except -1
+    cdef list poll_epoll(self, double timeout, dict keys)
+    cdef int close_sources(self) except -1
+
+
+@cython.final
+cdef class HomeReactor(Reactor):
+    """On our own EventLoop: the reactor is the loop's selector."""
+    cdef object selector        # a selectors.DefaultSelector with asyncio's descriptors
+    cdef object base_select     # its own select(), for the poller "selectors"
+    cdef readonly dict keys     # {fd: SelectorKey} of asyncio's descriptors, for "epoll"
+    cdef object loop_ready      # asyncio's queue of handles; None: unknown, see nothing_changed()
+    cdef object timers          # asyncio's heap of timers, its length and its head at the
+    cdef Py_ssize_t timer_count # beginning of select()
+    cdef object timer_head
+
+    cdef list poll_once(self, int64_t deadline)
+    cdef list poll(self, double timeout)
+    cdef int remember_loop(self) except -1
+    cdef bint nothing_changed(self) except -1
+
+
+@cython.final
+cdef class GuestReactor(Reactor):
+    """On somebody else's loop: the epoll descriptor is one reader of it."""
+    cdef bint attached          # registered with the loop
+    cdef bint holding           # sources are held until _on_hold_end() runs
+    cdef object timer           # the TimerHandle of the next sweep, or None
+
+    cdef int attach(self) except -1
+    cdef int detach(self) except -1
+    cdef int call_soon(self, object callback) except -1
+    cdef int dispatch(self) except -1
+
+
+cdef class Outgoing(Source):
+    """The way out of one stream: its queue, and what is told of each message's outcome."""
+    cdef int socket_type
+    cdef int running            # turns and flushes under way, nested
+    cdef SendQueue queue
+    cdef dict parked            # ROUTER: {peer: SendQueue} of peers that refused; None: never
+    cdef Py_ssize_t parked_count  # messages in it
+    cdef bint blocked           # libzmq refused the oldest message in this turn
+    cdef bint clean             # the last libzmq call was a receive that found nothing
+    cdef object send_callback   # of on_send, or None
+    cdef object send_context    # the contextvars context of its registration
+    cdef bint send_stream       # call it with the stream as first argument
+    cdef object err_callback    # of on_err, or None
+    cdef object err_context
+    cdef set tasks              # of coroutine callbacks, until they end; None: never any
+
+    cdef int drain(self, Budget *budget) except -1
+    cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1
+    cdef int outcome(self, SendQueue queue, object error, bint raising) except -1
+    cdef int park(self, bytes peer) except -1
+    cdef int unpark(self, Budget *budget) except -1
+    cdef int count_parked(self, int change) except -1
+    cdef Py_ssize_t last_drain(self) except -1
+    cdef int call_back(self, str what, object callback, tuple args, object context, bint raising) except -1
+    cdef int returned(self, object result, object callback) except -1
+    cdef bint tell_error(self, object error, bint raising) except -1
+
+
+cdef class Stream(Outgoing):
+    """One ZMQStream: see ZMQStream in stream.py for the public documentation."""
+    cdef readonly object io_loop  # as given by the caller, or found
+    cdef object py_socket       # what the `socket` attribute shows; None when closed
+    cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
+    cdef int changes            # grows when a loop over messages must look around: receiver
+                                # replaced, flushed, closed
+    cdef bint own_send          # the class does not override send_multipart()
+    cdef object recv_callback   # of on_recv, or None
+    cdef object recv_context    # the contextvars context of its registration
+    cdef bint recv_copy         # bytes rather than Frames
+    cdef bint recv_stream       # call it with the stream as first argument
+    cdef object close_callback  # of set_close_callback, or None
+    cdef object close_context
+
+    cdef int check_open(self) except -1
+    cdef int check_usable(self) except -1
+    cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1
+    cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
+    cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
+    cdef int receive_turn(self, Budget *budget) except -1
+    cdef int receive_loop(self, Budget *budget) except -1
+    cdef int receive_failed(self, int code) except -1
+    cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy)
+    cdef int flush_loop(self, int flag, Budget *budget) except -1
+    cdef bint flush_receive(self) except -1
+    cdef int release(self, object linger, Py_ssize_t unsent) except -1
+
+
+@cython.final
+cdef class SocketHandler(Source):
+    """A ZeroMQ socket in IOLoop.add_handler(): level-triggered, as for any other descriptor."""
+    cdef object py_socket
+    cdef object callback        # called as callback(socket, events)
+    cdef object context
+    cdef int mask               # POLLIN, POLLOUT

@@ -1,0 +1,20 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: initializedcheck=False, embedsignature=True
+"""The compiled core of zmqstream: the way of a message between libzmq and Python.
+
+This file is a table of contents; the data model is in _core.pxd, the code in the fragments, in
+the order of a message's way in.
+"""
+
+cimport cython
+
+include "_libzmq.pxi"      # libzmq's functions, from the library that pyzmq has loaded
+include "_errors.pxi"      # libzmq's error codes to exceptions; reporting
+include "_frames.pxi"      # zmq_msg_t to bytes and Frames, and back
+include "_sendqueue.pxi"   # what waits to be sent
+include "_source.pxi"      # a socket that is watched, and the one door out of every operation
+include "_reactor.pxi"     # poll, the ready list, turns, sweeps
+include "_loops.pxi"       # the reactor's two homes: our own loop, and everybody else's
+include "_outgoing.pxi"    # the way out: draining the queue, parking, outcomes
+include "_stream.pxi"      # one stream's life: every change of a stream's state
+include "_handler.pxi"     # IOLoop.add_handler for a ZeroMQ socket

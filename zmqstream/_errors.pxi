@@ -1,0 +1,53 @@
+# Errors: libzmq's codes become exceptions here and nowhere else, and what cannot be raised to
+# anyone is reported here.
+
+import logging
+
+import zmq
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
+from libc.errno cimport EAGAIN, EINTR, ENOMEM
+
+_logger = logging.getLogger("zmqstream")
+
+# numbered by libzmq itself where the operating system has no such error
+cdef int ENOTSOCK = zmq.ENOTSOCK
+cdef int ENOTSUP = zmq.ENOTSUP
+
+
+cdef object zmq_error(int code):
+    """The exception that pyzmq raises for libzmq's error `code`."""
+    if code == EAGAIN:
+        return zmq.Again(code)
+    if code == ETERM:
+        return zmq.ContextTerminated(code)
+    return zmq.ZMQError(code)
+
+
+cdef int raise_pending() except -1:
+    """Turn the error that a C API call left behind into an ordinary exception."""
+    return -1
+
+
+cdef int report_pending(object loop, str what, object source, object callback) except -1:
+    """Report the exception that a user's callback has just raised, once, through the loop.
+
+    KeyboardInterrupt and SystemExit are raised on, as asyncio does. Whatever the exception
+    handler raises of these two is, too; its other failures asyncio reports itself.
+    """
+    try:
+        raise_pending()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        report(loop, what, source, callback, error)
+    return 0
+
+
+cdef int report(object loop, str what, object source, object callback, object error) except -1:
+    loop.call_exception_handler({
+        "message": f"Exception in {what} of {source!r}",
+        "exception": error,
+        "callback": callback,
+        "stream": source,
+    })
+    return 0

@@ -1,0 +1,328 @@
+# The reactor's two homes: our own loop, whose selector it is, and anybody else's, where it is a
+# guest with one reader.
+
+import asyncio
+import selectors
+
+cdef object EVENT_READ = selectors.EVENT_READ
+
+
+def _nothing():
+    """What a loop is woken with."""
+
+
+@cython.final
+cdef class HomeReactor(Reactor):
+    """The selector of our own EventLoop: `select()` also gives ZeroMQ sockets their turns."""
+
+    def __init__(self, loop, selector, base_select, poller):
+        self.loop = loop
+        self.selector = selector
+        self.base_select = base_select
+        self.poller = poller
+        self.keys = {}
+        if poller == "epoll":
+            self.epfd = selector.fileno()
+
+    def bind_loop(self):
+        """Learn how to see that asyncio has nothing to do: after the loop's own __init__."""
+        # These names are private to BaseEventLoop, the same since Python 3.4. Where one is
+        # missing, select() returns to asyncio after each pass, which is slower and as correct.
+        loop = self.loop
+        if hasattr(loop, "_ready") and hasattr(loop, "_stopping") and hasattr(loop, "_scheduled"):
+            self.loop_ready = loop._ready
+
+    def close(self):
+        """Let go of all sources; the loop is being closed."""
+        self.close_sources()
+        self.epfd = -1
+
+    cdef int watch(self, Source source) except -1:
+        if self.poller != "epoll":
+            if source.fd in self.selector.get_map():
+                source.watched = os.dup(source.fd)
+            self.selector.register(source.watched, EVENT_READ, source)
+            return 0
+        if zs_epoll_add(self.epfd, source.watched) < 0:
+            if errno != EEXIST:
+                raise OSError(errno, f"cannot poll {source!r}: {os.strerror(errno)}")
+            # asyncio watches this descriptor for somebody else, as zmq.asyncio does
+            source.watched = os.dup(source.fd)
+            if zs_epoll_add(self.epfd, source.watched) < 0:
+                code = errno
+                os.close(source.watched)
+                raise OSError(code, f"cannot poll {source!r}: {os.strerror(code)}")
+        return 0
+
+    cdef int unwatch(self, Source source) except -1:
+        if self.epfd >= 0:
+            # fails where the socket was closed behind our back: epoll has forgotten it by itself
+            zs_epoll_remove(self.epfd, source.watched)
+        elif self.poller != "epoll":
+            try:
+                self.selector.unregister(source.watched)
+            except (KeyError, OSError):
+                pass
+        return 0
+
+    cdef int wake(self) except -1:
+        # only another thread finds us sleeping
+        self.sleeping = False
+        self.loop.call_soon_threadsafe(_nothing)
+        return 0
+
+    def select(self, timeout=None):
+        """As `selectors.BaseSelector.select`; ZeroMQ sockets are dispatched meanwhile.
+
+        Stays here, and spends nothing on asyncio, as long as neither its descriptors, its timers
+        nor its queue of handles have anything for it.
+        """
+        cdef double wait = -1
+        cdef int64_t deadline = INT64_MAX
+        cdef list fired
+        self.check()
+        self.epoch += 1  # asyncio ran handles
+        self.now = zs_now()
+        if timeout is not None:
+            wait = timeout
+            deadline = self.now + <int64_t> (max(wait, 0.0) * 1e9)
+        self.serve_current()
+        self.remember_loop()
+        while True:
+            self.iteration += 1
+            fired = self.poll_once(deadline)
+            if self.ready.first is not NULL:
+                self.run_pass()
+            if fired is not None:
+                return fired
+            if self.now >= deadline or not self.nothing_changed():
+                return []
+
+    cdef list poll_once(self, int64_t deadline):
+        """Poll, and sleep only if nobody is ready and no edge can have been missed."""
+        cdef double wait, due
+        cdef list fired = None
+        if self.suspects:
+            self.sweep_suspects()
+        if self.parking and self.now >= self.retry_at:
+            self.retry_parked()
+        due = self.sweep_wait()
+        if self.ready.first is not NULL or self.now >= deadline:
+            fired = self.poll(0)
+            # a busy loop never sleeps, and sweeps as often as a large one
+            if due >= 0 and self.now >= self.swept_at + SWEEP_NS:
+                self.sweep()
+            return fired
+        if due == 0:
+            fired = self.poll(0)
+            if fired is not None or self.ready.first is not NULL:
+                return fired
+            self.sweep()
+            if self.ready.first is not NULL:
+                return None
+            due = self.sweep_wait()
+        wait = -1 if deadline == INT64_MAX else max(0, deadline - self.now) * 1e-9
+        if due >= 0 and (wait < 0 or due < wait):
+            wait = due
+        due = self.retry_wait()
+        if due >= 0 and (wait < 0 or due < wait):
+            wait = due
+        return self.poll(wait)
+
+    cdef list poll(self, double timeout):
+        cdef list fired = None
+        if self.epfd >= 0:
+            return self.poll_epoll(timeout, self.keys)
+        self.sleeping = timeout != 0
+        try:
+            events = self.base_select(None if timeout < 0 else timeout)
+        finally:
+            self.sleeping = False
+        self.now = zs_now()
+        for key, mask in events:
+            if isinstance(key.data, Source):
+                (<Source> key.data).input_due = True
+                self.enqueue(<Source> key.data)
+            else:
+                if fired is None:
+                    fired = []
+                fired.append((key, mask))
+        return fired
+
+    cdef int remember_loop(self) except -1:
+        if self.loop_ready is None:
+            return 0
+        self.timers = self.loop._scheduled
+        self.timer_count = len(self.timers)
+        self.timer_head = self.timers[0] if self.timer_count else None
+        return 0
+
+    cdef bint nothing_changed(self) except -1:
+        """Whether asyncio would come straight back with the same timeout."""
+        if self.loop_ready is None or len(self.loop_ready) or self.loop._stopping:
+            return False
+        timers = self.loop._scheduled
+        if timers is not self.timers or len(timers) != self.timer_count:
+            return False
+        return self.timer_count == 0 or timers[0] is self.timer_head
+
+
+@cython.final
+cdef class GuestReactor(Reactor):
+    """On a loop that is not ours: asyncio's own, uvloop, Tornado's.
+
+    An epoll descriptor can itself be polled: the loop gets it as its one reader, however many
+    streams there are. Where there is no epoll, every stream is a reader of its own.
+    """
+
+    def __init__(self, loop, poller):
+        self.loop = loop
+        self.poller = poller
+        self.sleeping = True
+
+    def __dealloc__(self):
+        if self.epfd >= 0:
+            zs_close(self.epfd)
+
+    cdef int attach(self) except -1:
+        if self.attached:
+            return 0
+        if self.loop.is_closed():
+            raise RuntimeError("the event loop of this stream is closed")
+        if self.poller == "epoll":
+            self.epfd = zs_epoll_create()
+            if self.epfd < 0:
+                raise OSError(errno, f"cannot make an epoll descriptor: {os.strerror(errno)}")
+            try:
+                self.loop.add_reader(self.epfd, self._on_readable)
+            except BaseException:
+                zs_close(self.epfd)
+                self.epfd = -1
+                raise
+        self.attached = True
+        self.timer = self.loop.call_later(SWEEP_NS * 1e-9, self._on_timer)
+        return 0
+
+    cdef int detach(self) except -1:
+        """The last stream has gone: leave no trace in the loop."""
+        if not self.attached:
+            return 0
+        self.attached = False
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.epfd >= 0:
+            try:
+                if self.generation == fork_generation and not self.loop.is_closed():
+                    self.loop.remove_reader(self.epfd)
+            finally:
+                zs_close(self.epfd)
+                self.epfd = -1
+        return 0
+
+    cdef int watch(self, Source source) except -1:
+        self.attach()
+        try:
+            if self.poller == "epoll":
+                if zs_epoll_add(self.epfd, source.watched) < 0:
+                    raise OSError(errno, f"cannot poll {source!r}: {os.strerror(errno)}")
+            else:
+                # our own descriptor: add_reader() would replace somebody else's reader of it
+                source.watched = os.dup(source.fd)
+                self.loop.add_reader(source.watched, self._on_source, source)
+        except BaseException:
+            if not self.sources:
+                self.detach()
+            raise
+        return 0
+
+    cdef int unwatch(self, Source source) except -1:
+        if self.poller == "epoll":
+            zs_epoll_remove(self.epfd, source.watched)
+        elif not self.loop.is_closed():
+            self.loop.remove_reader(source.watched)
+        if not self.sources:
+            self.detach()
+        return 0
+
+    cdef int check_loop(self) except -1:
+        if self.loop.is_closed():
+            self.close_sources()
+        return 0
+
+    cdef int call_soon(self, object callback) except -1:
+        if asyncio._get_running_loop() is self.loop:
+            self.loop.call_soon(callback)
+        else:
+            self.loop.call_soon_threadsafe(callback)
+        return 0
+
+    cdef int wake(self) except -1:
+        """Have dispatch() called soon, once, however many sources become ready until then."""
+        self.check_loop()
+        if self.generation == fork_generation:
+            self.call_soon(self._on_call)
+            self.sleeping = False
+        return 0
+
+    cdef int hold(self) except -1:
+        # Always a call of its own: one that is under way may be of this very iteration.
+        if not self.holding and not self.loop.is_closed():
+            self.call_soon(self._on_hold_end)
+            self.holding = True
+        return 0
+
+    def _on_readable(self):
+        self.dispatch()
+
+    def _on_source(self, Source source):
+        source.input_due = True
+        self.enqueue(source)
+        self.dispatch()
+
+    def _on_call(self):
+        self.sleeping = True
+        self.dispatch()
+
+    def _on_hold_end(self):
+        self.holding = False
+        self.dispatch()
+
+    def _on_timer(self):
+        # User code anywhere in this loop may have touched raw sockets, and it cannot be known
+        # whether it did: look at the pace of SWEEP_NS for as long as there are streams.
+        self.timer = self.loop.call_later(
+            (RETRY_NS if self.parking else SWEEP_NS) * 1e-9, self._on_timer)
+        self.epoch += 1
+        self.sweep()
+        while self.cursor:
+            self.sweep()
+        if self.parking:
+            self.now = zs_now()
+            self.retry_parked()
+        if self.ready.first is not NULL:
+            self.dispatch()
+
+    cdef int dispatch(self) except -1:
+        """Poll without waiting, give turns, and have the rest called soon."""
+        cdef bint call_pending = not self.sleeping
+        if self.generation != fork_generation or not self.attached:
+            return 0
+        if not self.holding:
+            self.iteration += 1
+        self.epoch += 1  # the loop ran other handles
+        self.sleeping = False
+        try:
+            if self.epfd >= 0:
+                self.poll_epoll(0, None)
+            self.serve_current()
+            if self.suspects:
+                self.sweep_suspects()
+            if self.ready.first is not NULL:
+                self.run_pass()
+        finally:
+            if not call_pending:
+                self.sleeping = True
+                if self.ready.first is not NULL and self.attached:
+                    self.wake()
+        return 0

@@ -1,0 +1,266 @@
+# The way out: from the queue to libzmq, and what is told of each message's outcome.
+
+import asyncio
+from cpython.ref cimport Py_XDECREF
+
+cdef extern from *:
+    """
+    static inline int zs_is_awaitable (PyObject *o)
+    {
+        PyAsyncMethods *async = Py_TYPE (o)->tp_as_async;
+        return async != NULL && async->am_await != NULL;
+    }
+    """
+    bint is_awaitable "zs_is_awaitable"(object o) noexcept
+
+cdef enum:
+    LOOK_NS = 62_500     # a turn looks at the clock so often, 1/16 of its time...
+    LOOK_MESSAGES = 16   # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
+    RETRY_PEERS = 32     # parked peers tried in a turn, those first that waited longest
+
+
+cdef inline bint spent(Budget *budget) noexcept:
+    """Count a message; whether the budget has come to its end."""
+    budget.left -= 1
+    if budget.left <= 0:
+        return True
+    budget.unlooked -= 1
+    return budget.unlooked <= 0 and look(budget)
+
+
+cdef bint look(Budget *budget) noexcept:
+    """Look at the clock, and settle when to look again, from what messages cost lately."""
+    cdef int64_t now = zs_now()
+    cdef int64_t each = (now - budget.last) // budget.looked
+    if now >= budget.deadline:
+        return True
+    budget.last = now
+    budget.looked = LOOK_MESSAGES
+    if each > LOOK_NS // LOOK_MESSAGES:
+        budget.looked = <int> max(1, LOOK_NS // each)
+    budget.unlooked = budget.looked
+    return False
+
+
+cdef bytes peer_of(PyObject *frames):
+    """The routing id that a message to a ROUTER begins with."""
+    cdef object first
+    if PyTuple_CheckExact(frames):
+        frames = PyTuple_GET_ITEM(frames, 0)
+    first = <object> frames
+    return first if type(first) is bytes else bytes(first)
+
+
+cdef class Outgoing(Source):
+    def __cinit__(self, *args, **kwargs):
+        self.queue = SendQueue()
+
+    cdef int drain(self, Budget *budget) except -1:
+        """Hand messages to libzmq, oldest first. Returns 1 if the budget ended it."""
+        cdef SendQueue queue = self.queue
+        cdef Item *item
+        cdef void *handle
+        cdef bytes peer
+        cdef int code
+        while queue.count:
+            handle = self.handle()
+            if handle is NULL:
+                self.failed(ENOTSOCK)
+                return 0
+            item = &queue.items[queue.head]
+            if self.parked_count:
+                peer = peer_of(item.frames)
+                if peer in self.parked:
+                    self.park(peer)
+                    continue
+            self.clean = False
+            code = message_out(handle, item.frames, item.flags)
+            if code == 0 and item.extra == 0 and self.send_callback is None:
+                queue.pop()
+            elif code == EAGAIN:
+                if self.socket_type != TYPE_ROUTER:
+                    self.blocked = True
+                    return 0
+                self.park(peer_of(item.frames))
+                continue
+            elif not self.handed_over(queue, code, budget.raising):
+                return 0
+            if spent(budget):
+                return 1
+        return 0
+
+    cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1:
+        """libzmq took the oldest message of `queue`, or refused it for good with error `code`.
+
+        Returns 0 if there is no going on.
+        """
+        if code == EINTR:
+            PyErr_CheckSignals()
+            self.reactor.check()
+            return 1
+        if code == ETERM or code == ENOTSOCK:
+            self.failed(code)
+            return 0
+        self.outcome(queue, None if code == 0 else zmq_error(code), raising)
+        return self.state != CLOSED
+
+    cdef int outcome(self, SendQueue queue, object error, bint raising) except -1:
+        """Take the oldest message off `queue`, and tell what became of it."""
+        cdef SendExtra extra = queue.take_extra()
+        cdef object frames = queue.pop()
+        cdef object callback = self.send_callback, context = self.send_context
+        cdef object status = error
+        cdef bint with_stream = self.send_stream
+        cdef bint told = False
+        cdef list message
+        if queue is not self.queue:
+            self.count_parked(-1)
+        if extra is not None and extra.callback is not None:
+            callback, context, with_stream = extra.callback, extra.context, False
+        if error is None and extra is not None:
+            status = extra.tracker
+        if error is not None:
+            told = self.tell_error(error, raising)
+            if self.state == CLOSED:
+                return 0
+        if callback is None:
+            if error is not None and not told:
+                _logger.error("%r: a message could not be sent: %s", self, error)
+            return 0
+        message = list(frames) if type(frames) is tuple else [frames]
+        return self.call_back(
+            "the on_send callback", callback,
+            (self, message, status) if with_stream else (message, status), context, raising)
+
+    # -- parking --------------------------------------------------------------------------------
+    # A ROUTER with ROUTER_MANDATORY refuses a message to a peer that has no room, and takes those
+    # to others. What is refused is parked, peer by peer, so that nobody waits for somebody else's
+    # room and each peer's order holds. Its POLLOUT says only that some peer has room, so parked
+    # messages are tried again in each turn, and by the reactor's retry_parked().
+
+    cdef int park(self, bytes peer) except -1:
+        """Move the oldest message to those that wait for `peer` to have room."""
+        cdef int flags = self.queue.items[self.queue.head].flags
+        cdef SendExtra extra
+        cdef SendQueue waiting
+        if self.parked is None:
+            self.parked = {}
+        waiting = self.parked.get(peer)
+        if waiting is None:
+            waiting = self.parked[peer] = SendQueue()
+        extra = self.queue.take_extra()
+        waiting.push(self.queue.pop(), flags, extra)
+        self.count_parked(1)
+        return 0
+
+    cdef int unpark(self, Budget *budget) except -1:
+        """Try parked messages again, of the peers that waited longest."""
+        cdef SendQueue waiting
+        cdef void *handle
+        cdef int code
+        for peer in list(self.parked)[:RETRY_PEERS]:
+            waiting = self.parked.get(peer)
+            while waiting is not None and waiting.count and budget.left > 0:
+                handle = self.handle()
+                if handle is NULL:
+                    self.failed(ENOTSOCK)
+                    return 0
+                self.clean = False
+                code = message_out(
+                    handle, waiting.items[waiting.head].frames, waiting.items[waiting.head].flags)
+                if code == EAGAIN:
+                    break
+                if not self.handed_over(waiting, code, budget.raising):
+                    return 0
+                spent(budget)
+            if self.parked.get(peer) is waiting:
+                del self.parked[peer]
+                if waiting.count:
+                    self.parked[peer] = waiting  # behind the others
+        return 0
+
+    cdef int count_parked(self, int change) except -1:
+        cdef bint before = self.parked_count > 0
+        self.parked_count += change
+        self.reactor.parking += (self.parked_count > 0) - before
+        return 0
+
+    cdef Py_ssize_t last_drain(self) except -1:
+        """Before close: hand over what libzmq takes, and tell nobody. Returns how many it did not."""
+        cdef Py_ssize_t refused = 0
+        cdef SendQueue queue
+        cdef list queues = [self.queue]
+        cdef object peer = None
+        cdef int code = 0
+        if self.parked:
+            queues = [*self.parked.values(), self.queue]
+        cdef set full = set()
+        for queue in queues:
+            while queue.count and self.handle() is not NULL:
+                if self.socket_type == TYPE_ROUTER:
+                    peer = peer_of(queue.items[queue.head].frames)
+                    code = EAGAIN if peer in full else 0
+                if code != EAGAIN:
+                    code = message_out(
+                        self.handle(), queue.items[queue.head].frames, queue.items[queue.head].flags)
+                    if code == EINTR and fork_generation == self.reactor.generation:
+                        continue
+                if code != 0:
+                    refused += 1
+                    full.add(peer)
+                    if self.socket_type != TYPE_ROUTER and (code == EAGAIN or code == ETERM):
+                        refused += queue.count - 1
+                        break
+                queue.take_extra()
+                queue.pop()
+            else:
+                refused += queue.count
+        return refused
+
+    # -- user code ------------------------------------------------------------------------------
+
+    cdef int call_back(
+        self, str what, object callback, tuple args, object context, bint raising
+    ) except -1:
+        """Call anything but on_recv's callback. `raising`: a flush, whose caller gets exceptions."""
+        cdef object result
+        self.reactor.epoch += 1
+        self.clean = False
+        if raising:
+            self.returned(callback(*args), callback)
+            return 0
+        if self.running > 1:
+            context = context.copy()  # it may be entered already, further out
+        try:
+            result = context.run(callback, *args)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            return report(self.reactor.loop, what, self, callback, error)
+        return self.returned(result, callback)
+
+    cdef int returned(self, object result, object callback) except -1:
+        """A callback returned something: if it can be awaited, it is, and held until it ends."""
+        if not is_awaitable(result):
+            return 0
+        try:
+            task = asyncio.ensure_future(result, loop=self.reactor.loop)
+        except Exception as error:
+            return report(self.reactor.loop, "starting a coroutine callback", self, callback, error)
+        if self.tasks is None:
+            self.tasks = set()
+        self.tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return 0
+
+    def _task_done(self, task):
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            report(self.reactor.loop, "a coroutine callback", self, task, task.exception())
+
+    cdef bint tell_error(self, object error, bint raising) except -1:
+        """Tell on_err's callback. Returns whether there is one."""
+        if self.err_callback is None:
+            return False
+        self.call_back("the on_err callback", self.err_callback, (error,), self.err_context, raising)
+        return True

@@ -1,0 +1,16 @@
+"""include/platform.h: the clock, epoll and the loaded library's functions."""
+from libc.stdint cimport int64_t
+
+cdef extern from "platform.h" nogil:
+    ctypedef struct zs_event:
+        pass
+    int64_t zs_now()
+    int zs_epoll_create()
+    int zs_epoll_add(int epfd, int fd)
+    int zs_epoll_remove(int epfd, int fd)
+    int zs_epoll_wait(int epfd, zs_event *events, int size, int milliseconds)
+    int zs_event_fd(const zs_event *event)
+    int zs_event_mask(const zs_event *event)
+    void zs_close(int fd)
+    void *zs_library_open(const char *path)
+    void *zs_library_symbol(void *library, const char *name)

@@ -1,0 +1,360 @@
+# The reactor: who is ready, whose turn it is, and that nobody is forgotten.
+#
+# Theory of operation
+# -------------------
+# ZMQ_FD is edge-triggered: it says "something happened since you last looked", and any call of
+# libzmq on the socket may be that look. So between two operations a source is in exactly one
+# state: READY (on a ready list, or in its turn), ARMED (nothing wanted was pending after the last
+# libzmq call, so the next edge will come), IDLE (nothing wanted) or CLOSED. Every operation ends
+# in settle(), which sees to it.
+#
+# A pass gives a turn to each source on the ready list, oldest first. A source that is still ready
+# after its turn waits for the next pass, so that timers, tasks and other descriptors run between.
+#
+# User code may call libzmq on a raw socket and swallow an edge. `epoch` grows whenever user code
+# ran; a source whose `checked` is older may be deaf and is looked at by a sweep. On our own loop
+# up to SWEEP_ALWAYS sources are swept before every sleep; more, once in SWEEP_NS; then, with no
+# user code since, nothing is left to check and the loop sleeps for good.
+
+import os
+from cpython.mem cimport PyMem_Calloc
+from libc.errno cimport EEXIST, errno
+from libc.math cimport ceil
+from libc.stdint cimport INT64_MAX
+
+cdef enum:
+    EVENTS_A_POLL = 256      # what one epoll_wait() returns at most; more wait for the next
+    SWEEP_ALWAYS = 8         # so many EVENTS are read before a sleep: 0.3 us each
+    SWEEP_CHUNK = 512        # so many at a time in a large sweep: 0.2 ms
+    SWEEP_NS = 50_000_000    # between two large sweeps
+    RETRY_NS = 10_000_000    # between two attempts at peers that refused, without any event
+    PASS_NS = 2_000_000      # a pass ends then; who had no turn comes first in the next
+
+# Counts forks: a reactor, and all its streams, belong to the process that made them. The child
+# shares the parent's epoll descriptor, and libzmq answers it EINTR for ever.
+cdef int fork_generation = 0
+
+
+def _after_fork_in_child():
+    global fork_generation
+    fork_generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+cdef class Reactor:
+    def __cinit__(self, *args, **kwargs):
+        self.epfd = -1
+        self.generation = fork_generation
+        self.sources = []
+        self.suspects = []
+        self.by_fd = NULL
+        self.iteration = self.epoch = 1
+        self.now = zs_now()
+
+    def __dealloc__(self):
+        PyMem_Free(self.by_fd)
+
+    def __len__(self):
+        return len(self.sources)
+
+    cdef int check(self) except -1:
+        """Raise where the sources cannot be used any more."""
+        if self.generation == fork_generation:
+            return 0
+        if self.generation < 0:
+            raise RuntimeError("the event loop of this stream is closed")
+        raise RuntimeError(
+            "this stream belongs to the parent process: after fork, make sockets and streams anew"
+        )
+
+    # -- each home has its own ----------------------------------------------------------------
+
+    cdef int watch(self, Source source) except -1:
+        raise NotImplementedError
+
+    cdef int unwatch(self, Source source) except -1:
+        raise NotImplementedError
+
+    cdef int wake(self) except -1:
+        raise NotImplementedError
+
+    cdef int hold(self) except -1:
+        """End the iteration for sources that are `held` in it, in the loop's next one."""
+        return 0
+
+    cdef int check_loop(self) except -1:
+        """Notice a loop that was closed without telling us."""
+        return 0
+
+    # -- members ------------------------------------------------------------------------------
+
+    cdef int add(self, Source source) except -1:
+        cdef Source other
+        self.check()
+        if source.fd < self.by_fd_size and self.by_fd[source.fd] is not NULL:
+            other = <Source> self.by_fd[source.fd]
+            if other.handle() is source.handle():
+                raise ValueError(f"this socket has a stream on this loop already: {other!r}")
+            # somebody closed the other's socket directly, and the number is in use again
+            other.failed(ENOTSOCK)
+        source.watched = source.fd
+        try:
+            self.watch(source)
+        except BaseException:
+            source.watched = -1
+            raise
+        self.map_fd(source)
+        source.index = len(self.sources)
+        self.sources.append(source)
+        return 0
+
+    cdef int map_fd(self, Source source) except -1:
+        cdef int size = self.by_fd_size or 64, i
+        cdef PyObject **table
+        if source.watched >= self.by_fd_size:
+            while size <= source.watched:
+                size *= 2
+            table = <PyObject **> PyMem_Calloc(size, sizeof(PyObject *))
+            if table is NULL:
+                raise MemoryError(f"no memory for {size} descriptors")
+            for i in range(self.by_fd_size):
+                table[i] = self.by_fd[i]
+            PyMem_Free(self.by_fd)
+            self.by_fd = table
+            self.by_fd_size = size
+        self.by_fd[source.watched] = <PyObject *> source
+        return 0
+
+    cdef int remove(self, Source source) except -1:
+        """Forget a source. Before its socket is closed: the descriptor's number is reused at once."""
+        cdef Source last
+        if source.index < 0:
+            return 0
+        self.unlink(source)
+        last = self.sources.pop()
+        if last is not source:
+            self.sources[source.index] = last
+            last.index = source.index
+        source.index = -1
+        if source.suspect:
+            source.suspect = False
+            self.suspects.remove(source)
+        if self.by_fd[source.watched] is <PyObject *> source:
+            self.by_fd[source.watched] = NULL
+            if self.generation == fork_generation:
+                self.unwatch(source)
+        if source.watched != source.fd:
+            os.close(source.watched)
+        source.watched = -1
+        return 0
+
+    cdef int close_sources(self) except -1:
+        """The loop is being closed: its sources live on without it."""
+        cdef Source source
+        while self.sources:
+            source = self.sources[len(self.sources) - 1]
+            self.remove(source)
+            source.orphan()
+        self.generation = -1
+        return 0
+
+    # -- the ready list -----------------------------------------------------------------------
+
+    cdef int enqueue(self, Source source) except -1:
+        """Give `source` a turn in this pass, or in the next one if none is under way."""
+        source.state = READY
+        if source.listed is NULL:
+            self.link(source, &self.ready)
+            if self.sleeping:
+                self.wake()
+        return 0
+
+    cdef int enqueue_later(self, Source source) except -1:
+        """Give `source`, which has just had a turn, another one in the next pass."""
+        if self.current is None:
+            return self.enqueue(source)
+        source.state = READY
+        if source.listed is NULL:
+            self.link(source, &self.later)
+        return 0
+
+    cdef inline int link(self, Source source, ReadyList *target) noexcept:
+        source.listed = target
+        source.ready_next = NULL
+        source.ready_prev = target.last
+        if target.last is NULL:
+            target.first = <PyObject *> source
+        else:
+            (<Source> target.last).ready_next = <PyObject *> source
+        target.last = <PyObject *> source
+        return 0
+
+    cdef int unlink(self, Source source) noexcept:
+        cdef ReadyList *owner = source.listed
+        if owner is NULL:
+            return 0
+        if source.ready_prev is NULL:
+            owner.first = source.ready_next
+        else:
+            (<Source> source.ready_prev).ready_next = source.ready_next
+        if source.ready_next is NULL:
+            owner.last = source.ready_prev
+        else:
+            (<Source> source.ready_next).ready_prev = source.ready_prev
+        source.listed = NULL
+        source.ready_prev = source.ready_next = NULL
+        return 0
+
+    cdef int run_pass(self) except -1:
+        """A turn for each ready source, those included that become ready meanwhile."""
+        cdef Source source, outer = self.current
+        cdef int64_t end
+        self.now = zs_now()
+        end = self.now + PASS_NS
+        try:
+            while self.ready.first is not NULL and self.now < end:
+                source = <Source> self.ready.first
+                self.unlink(source)
+                if source.held == self.iteration:
+                    self.link(source, &self.later)
+                    continue
+                self.current = source
+                source.turn()
+                self.now = zs_now()
+        finally:
+            self.current = outer
+            while self.later.first is not NULL:
+                source = <Source> self.later.first
+                self.unlink(source)
+                self.link(source, &self.ready)
+        return 0
+
+    cdef int serve_current(self) except -1:
+        """The loop runs inside a callback: its source gets turns meanwhile, if it has need."""
+        cdef Source source = self.current
+        cdef int events
+        if source is None or source.state == CLOSED:
+            return 0
+        events = source.read_events()
+        if events > 0 and events & source.wanted():
+            source.input_due = True
+            self.enqueue(source)
+        return 0
+
+    # -- sweeps: edges that user code has swallowed ---------------------------------------------
+
+    cdef double sweep_wait(self) noexcept:
+        """Seconds until a sweep is due; -1: none is."""
+        cdef Source source
+        cdef Py_ssize_t i
+        if self.cursor > 0:
+            return 0
+        if self.epoch == self.swept_epoch:
+            return -1
+        if len(self.sources) <= SWEEP_ALWAYS:
+            for i in range(len(self.sources)):
+                source = <Source> PyList_GET_ITEM(<PyObject *> self.sources, i)
+                if source.state == ARMED and source.checked != self.epoch:
+                    return 0
+            self.swept_epoch = self.epoch
+            return -1
+        return max(0, self.swept_at + SWEEP_NS - self.now) * 1e-9
+
+    cdef int sweep(self) except -1:
+        """Look at the EVENTS of armed sources that user code may have made deaf: a chunk."""
+        cdef Source source
+        cdef Py_ssize_t stop
+        # From the last to the first: remove() puts the last in the place of the one that goes,
+        # so this way a source may be seen twice, but none is missed.
+        if self.cursor == 0:
+            self.cursor = len(self.sources)
+            self.sweep_epoch = self.epoch
+        stop = max(0, self.cursor - SWEEP_CHUNK)
+        while self.cursor > stop:
+            self.cursor -= 1
+            if self.cursor < len(self.sources):
+                source = self.sources[self.cursor]
+                self.look_again(source)
+        if self.cursor == 0:
+            self.swept_epoch = self.sweep_epoch
+            self.swept_at = zs_now()
+        return 0
+
+    cdef int sweep_suspects(self) except -1:
+        cdef Source source
+        while self.suspects:
+            source = self.suspects.pop()
+            source.suspect = False
+            self.look_again(source)
+        return 0
+
+    cdef int look_again(self, Source source) except -1:
+        if source.state == ARMED and source.checked != self.epoch:
+            source.settle()
+            if source.state == READY:
+                self.repaired += 1
+        return 0
+
+    # -- messages parked for peers that refused theirs ------------------------------------------
+
+    cdef double retry_wait(self) noexcept:
+        """Seconds until parked messages are tried again; -1: there are none."""
+        if self.parking == 0:
+            return -1
+        return max(0, self.retry_at - self.now) * 1e-9
+
+    cdef int retry_parked(self) except -1:
+        cdef Source source
+        self.retry_at = self.now + RETRY_NS
+        for source in self.sources:
+            if isinstance(source, Stream) and (<Stream> source).parked_count:
+                self.enqueue(source)
+        return 0
+
+    # -- polling --------------------------------------------------------------------------------
+
+    cdef list poll_epoll(self, double timeout, dict keys):
+        """Make the sources with events ready; return [(key, mask)] of asyncio's descriptors.
+
+        `timeout` in seconds; negative: none. epoll counts milliseconds, rounded up so that a
+        timer is never early.
+        """
+        cdef zs_event events[EVENTS_A_POLL]
+        cdef int count, i, fd, code = 0, milliseconds = -1
+        cdef list fired = None
+        cdef Source source
+        if timeout >= 0:
+            milliseconds = <int> min(ceil(timeout * 1e3), 86_400_000.0)
+        if milliseconds == 0:
+            count = zs_epoll_wait(self.epfd, events, EVENTS_A_POLL, 0)
+            if count < 0:
+                code = errno
+        else:
+            self.sleeping = True
+            with nogil:
+                count = zs_epoll_wait(self.epfd, events, EVENTS_A_POLL, milliseconds)
+                if count < 0:
+                    code = errno
+            self.sleeping = False
+            self.now = zs_now()
+        if count < 0:
+            if code != EINTR:
+                raise OSError(code, os.strerror(code))
+            PyErr_CheckSignals()
+            return None
+        for i in range(count):
+            fd = zs_event_fd(&events[i])
+            if fd < self.by_fd_size and self.by_fd[fd] is not NULL:
+                source = <Source> self.by_fd[fd]
+                source.input_due = True
+                self.enqueue(source)
+            elif keys is not None:
+                key = keys.get(fd)
+                if key is not None:
+                    if fired is None:
+                        fired = []
+                    fired.append((key, zs_event_mask(&events[i]) & <int> key.events))
+        return fired

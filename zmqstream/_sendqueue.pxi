@@ -1,0 +1,93 @@
+# What waits to be sent: a ring of items, oldest first.
+#
+# An item owns its frames and costs 24 bytes beside them. The few messages that carry a callback
+# or a tracker keep those in a dict beside the ring, where the garbage collector sees them.
+
+from cpython.mem cimport PyMem_Realloc
+
+cdef enum:
+    SMALLEST_RING = 8
+    KEPT_RING = 1024  # a larger ring is given back when it has run empty
+
+
+@cython.final
+cdef class SendExtra:
+    """What a message carries beside its frames: see the fields in _core.pxd."""
+
+    def __cinit__(self, callback, context, tracker):
+        self.callback = callback
+        self.context = context
+        self.tracker = tracker
+
+
+@cython.final
+cdef class SendQueue:
+    def __cinit__(self):
+        self.items = NULL
+        self.capacity = self.head = self.count = 0
+        self.serial = 0
+        self.extras = {}
+
+    def __dealloc__(self):
+        while self.count:
+            Py_DECREF(<object> self.items[self.head].frames)
+            self.head = (self.head + 1) & (self.capacity - 1)
+            self.count -= 1
+        PyMem_Free(self.items)
+
+    cdef int push(self, object frames, int flags, SendExtra extra) except -1:
+        cdef Item *item
+        if self.count == self.capacity:
+            self.grow()
+        item = &self.items[(self.head + self.count) & (self.capacity - 1)]
+        item.flags = flags
+        item.extra = 0
+        if extra is not None:
+            self.serial += 1
+            self.extras[self.serial] = extra
+            item.extra = self.serial
+        Py_INCREF(frames)
+        item.frames = <PyObject *> frames
+        self.count += 1
+        return 0
+
+    cdef int grow(self) except -1:
+        cdef Py_ssize_t capacity = self.capacity * 2 or SMALLEST_RING
+        cdef Item *items = <Item *> PyMem_Realloc(self.items, capacity * sizeof(Item))
+        if items is NULL:
+            raise MemoryError(f"no memory for a send queue of {capacity} messages")
+        # the part of the ring that had wrapped around moves behind the rest
+        memcpy(items + self.capacity, items, self.head * sizeof(Item))
+        self.items = items
+        self.capacity = capacity
+        return 0
+
+    cdef inline object pop(self):
+        """Take the oldest message's frames. Its extra must have been taken before."""
+        cdef PyObject *frames = self.items[self.head].frames
+        cdef object result
+        self.head = (self.head + 1) & (self.capacity - 1)
+        self.count -= 1
+        if self.count == 0:
+            self.head = 0
+            if self.capacity > KEPT_RING:
+                PyMem_Free(self.items)
+                self.items = NULL
+                self.capacity = 0
+        result = <object> frames
+        Py_DECREF(result)
+        return result
+
+    cdef SendExtra take_extra(self):
+        """Take the oldest message's extra: None for most."""
+        cdef int64_t serial = self.items[self.head].extra
+        if serial == 0:
+            return None
+        self.items[self.head].extra = 0
+        return self.extras.pop(serial)
+
+    cdef int clear(self) except -1:
+        while self.count:
+            self.pop()
+        self.extras.clear()
+        return 0
