@@ -1,0 +1,38 @@
+"""Refuses a pyzmq that the compiled core cannot work with, before that is loaded.
+
+The core uses pyzmq's Socket and Frame as C structures. Loaded with another layout of them, it
+would fail with a message about sizes in bytes that helps nobody, or not fail at all.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+NEEDED = 27  # the first pyzmq whose C structures are these
+
+
+def check(version: str, backend: str) -> None:
+    """Raise ImportError unless pyzmq of this version and backend can be used."""
+    major = version.partition(".")[0]
+    if not major.isdigit() or int(major) < NEEDED:
+        raise ImportError(
+            f"zmqstream needs pyzmq {NEEDED} or newer and found pyzmq {version} in {zmq.__file__}: "
+            "pip install --upgrade pyzmq"
+        )
+    if backend != "zmq.backend.cython._zmq":
+        raise ImportError(
+            f"zmqstream needs pyzmq's Cython backend and found pyzmq {version} running on "
+            f"{backend.rpartition('.')[0] or backend}: unset PYZMQ_BACKEND, and use CPython with a "
+            "wheel of pyzmq: pip install --force-reinstall --only-binary pyzmq pyzmq"
+        )
+
+
+check(zmq.pyzmq_version(), zmq.backend.Frame.__module__)
+
+try:
+    from zmqstream import _core  # noqa: F401
+except ValueError as error:  # Cython: a structure has another size than at compile time
+    raise ImportError(
+        f"zmqstream was built for another pyzmq than the installed {zmq.pyzmq_version()} "
+        f"({error}): pip install --force-reinstall --no-cache-dir zmqstream"
+    ) from error

@@ -1,0 +1,173 @@
+"""EventLoop, an asyncio loop that dispatches ZeroMQ streams in C, and the reactor of any loop.
+
+    import asyncio, zmq, zmqstream
+
+    async def main():
+        socket = zmq.Context.instance().socket(zmq.PULL)
+        socket.bind("tcp://127.0.0.1:5555")
+        stream = zmqstream.ZMQStream(socket)
+        stream.on_recv(print)
+        await asyncio.sleep(3600)
+
+    zmqstream.run(main())
+
+An EventLoop is asyncio's own SelectorEventLoop with another selector, so everything of asyncio
+works on it. On any other loop with readers (asyncio's default, uvloop, Tornado's) streams work
+too, at some cost: there a reactor is a guest with one reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from zmqstream import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["EventLoop", "new_event_loop", "run"]
+
+
+def poller() -> str:
+    """How new loops poll: "epoll", or "selectors" where there is none.
+
+    The environment variable ZMQSTREAM_POLLER forces either.
+    """
+    available = hasattr(selectors, "EpollSelector")
+    wish = os.environ.get("ZMQSTREAM_POLLER") or ("epoll" if available else "selectors")
+    if wish not in ("epoll", "selectors"):
+        raise ValueError(f'ZMQSTREAM_POLLER must be "epoll" or "selectors", not {wish!r}')
+    if wish == "epoll" and not available:
+        raise ValueError(f"ZMQSTREAM_POLLER: there is no epoll on {sys.platform}")
+    return wish
+
+
+class ReactorSelector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+    """What asyncio watches is registered here, as ever; select() also runs the reactor."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.reactor = _core.HomeReactor(loop, self, super().select, poller())
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        key = super().register(fileobj, events, data)
+        self.reactor.keys[key.fd] = key
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        key = super().unregister(fileobj)
+        del self.reactor.keys[key.fd]
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        key = super().modify(fileobj, events, data)
+        self.reactor.keys[key.fd] = key
+        return key
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return self.reactor.select(timeout)
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """asyncio's selector loop, with ZeroMQ streams dispatched in its selector."""
+
+    def __init__(self) -> None:
+        selector = ReactorSelector(self)
+        super().__init__(selector)
+        self._reactor = selector.reactor
+        self._reactor.bind_loop()
+
+    def close(self) -> None:
+        """Close the loop. Streams that are still open can be flushed and closed, not more."""
+        if not self.is_closed() and not self.is_running():
+            self._reactor.close()
+        super().close()
+
+
+def new_event_loop() -> EventLoop:
+    """A new EventLoop: a `loop_factory` for asyncio.Runner and asyncio.run()."""
+    return EventLoop()
+
+
+if sys.version_info >= (3, 11):
+
+    def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+        """As asyncio.run(), on a new EventLoop."""
+        with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+            return runner.run(main)
+
+else:
+
+    def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+        """As asyncio.run(), on a new EventLoop."""
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("zmqstream.run() cannot be called from a running event loop")
+        if not asyncio.iscoroutine(main):
+            raise ValueError(f"a coroutine was expected, got {main!r}")
+        loop = new_event_loop()
+        try:
+            asyncio.set_event_loop(loop)
+            if debug is not None:
+                loop.set_debug(debug)
+            return loop.run_until_complete(main)
+        finally:
+            try:
+                tasks = asyncio.all_tasks(loop)
+                for task in tasks:
+                    task.cancel()
+                loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                for task in tasks:
+                    if not task.cancelled() and task.exception() is not None:
+                        loop.call_exception_handler(
+                            {
+                                "message": "unhandled exception during zmqstream.run() shutdown",
+                                "exception": task.exception(),
+                                "task": task,
+                            }
+                        )
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.run_until_complete(loop.shutdown_default_executor())
+            finally:
+                asyncio.set_event_loop(None)
+                loop.close()
+
+
+# Of loops that are not ours. The reactor refers to its loop: it is kept by the loop's reader, and
+# by its streams, and goes with them.
+_guests: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+
+
+def asyncio_loop_of(io_loop: Any) -> asyncio.AbstractEventLoop:
+    """The asyncio loop behind an IOLoop (ours or Tornado's), or `io_loop` itself.
+
+    Raises TypeError for anything else, RuntimeError for a closed loop.
+    """
+    loop = getattr(io_loop, "asyncio_loop", io_loop)
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        raise TypeError(
+            "io_loop must be an IOLoop of zmqstream's or Tornado's, or an asyncio event loop, "
+            f"not {type(io_loop).__name__}: {io_loop!r}"
+        )
+    if loop.is_closed():
+        raise RuntimeError(f"io_loop is closed: {io_loop!r}")
+    return loop
+
+
+def reactor_of(loop: asyncio.AbstractEventLoop) -> _core.Reactor:
+    """The reactor that serves the streams of `loop`."""
+    if isinstance(loop, EventLoop):
+        return loop._reactor
+    guest = _guests.get(loop)
+    reactor = guest() if guest is not None else None
+    if reactor is None:
+        reactor = _core.GuestReactor(loop, poller())
+        _guests[loop] = weakref.ref(reactor)
+    return reactor

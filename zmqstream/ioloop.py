@@ -1,0 +1,428 @@
+"""IOLoop: the callback-style face of an event loop, as pyzmq and Tornado programs know it.
+
+    from zmqstream import ZMQStream, ioloop
+
+    loop = ioloop.IOLoop.instance()
+    stream = ZMQStream(socket, loop)
+    stream.on_recv(stream.send_multipart)
+    loop.start()
+
+An IOLoop is a thin facade over an asyncio loop, `IOLoop.asyncio_loop`: by default an EventLoop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import functools
+import numbers
+import os
+import sys
+import threading
+import time
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from zmqstream import _core
+from zmqstream.eventloop import EventLoop, asyncio_loop_of, reactor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["IOLoop"]
+
+# One IOLoop for each asyncio loop. The facade refers to the loop, so only a weak value lets both go.
+_facades: weakref.WeakValueDictionary[int, IOLoop] = weakref.WeakValueDictionary()
+_thread = threading.local()
+_instance_lock = threading.Lock()
+
+
+def _current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs, or that asyncio.set_event_loop() has set; never a new one."""
+    loop = asyncio._get_running_loop()
+    if loop is not None:
+        return loop
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # asyncio warns before it makes a loop of its own
+        try:
+            loop = asyncio.get_event_loop()
+        except (RuntimeError, DeprecationWarning):
+            return None
+    return None if loop.is_closed() else loop
+
+
+class IOLoop:
+    """An event loop with callbacks.
+
+    Parameters
+    ----------
+    make_current : bool, optional
+        Whether `IOLoop.current()` is this loop in this thread from now on. By default it is if
+        there was none.
+    asyncio_loop : asyncio.AbstractEventLoop, optional
+        The loop to be a facade of; by default a new EventLoop.
+    """
+
+    NONE = 0
+    READ = 0x001
+    WRITE = 0x004
+    ERROR = 0x018
+
+    _instance: IOLoop | None = None
+
+    def __init__(
+        self,
+        make_current: bool | None = None,
+        *,
+        asyncio_loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.asyncio_loop = EventLoop() if asyncio_loop is None else asyncio_loop_of(asyncio_loop)
+        self._handlers: dict[Any, _Handler] = {}
+        self._waiting: set[asyncio.Future[Any]] = set()
+        _facades[id(self.asyncio_loop)] = self
+        if make_current or (make_current is None and IOLoop.current(instance=False) is None):
+            self.make_current()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.asyncio_loop!r}>"
+
+    # -- which loop ------------------------------------------------------------------------------
+
+    @classmethod
+    def instance(cls) -> IOLoop:
+        """The process-wide loop, made at the first call. It is the main thread's current one."""
+        with _instance_lock:
+            loop = IOLoop._instance
+            if loop is None or loop.asyncio_loop.is_closed():
+                loop = IOLoop._instance = cls(make_current=False)
+        if (
+            threading.current_thread() is threading.main_thread()
+            and cls.current(instance=False) is None
+        ):
+            loop.make_current()
+        return loop
+
+    @classmethod
+    def initialized(cls) -> bool:
+        """Whether instance() has made the process-wide loop."""
+        return IOLoop._instance is not None
+
+    @classmethod
+    def clear_instance(cls) -> None:
+        """Forget the process-wide loop; the next instance() makes a new one."""
+        IOLoop._instance = None
+
+    def install(self) -> None:
+        """Make this the process-wide loop that instance() returns."""
+        IOLoop._instance = self
+
+    @classmethod
+    def current(cls, instance: bool = True) -> IOLoop | None:
+        """The loop that runs in this thread, or else the one that was made current.
+
+        Without one: the process-wide instance() in the main thread, a new one in another; or
+        None if not `instance`.
+        """
+        running = asyncio._get_running_loop()
+        if running is None:
+            loop = getattr(_thread, "current", None)
+            if loop is not None and not loop.asyncio_loop.is_closed():
+                return loop
+            running = _current_asyncio_loop()
+        if running is not None:
+            facade = _facades.get(id(running))
+            if facade is None or facade.asyncio_loop is not running:
+                facade = cls(make_current=False, asyncio_loop=running)
+            return facade
+        if not instance:
+            return None
+        if threading.current_thread() is threading.main_thread():
+            return cls.instance()
+        return cls(make_current=True)
+
+    def make_current(self) -> None:
+        """Be the loop that IOLoop.current() and asyncio.get_event_loop() find in this thread."""
+        _thread.current = self
+        asyncio.set_event_loop(self.asyncio_loop)
+
+    @classmethod
+    def clear_current(cls) -> None:
+        """Have no current loop in this thread."""
+        _thread.current = None
+        asyncio.set_event_loop(None)
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run until stop() is called; if it was before, return at once."""
+        self.asyncio_loop.run_forever()
+
+    def stop(self) -> None:
+        """Have start() return after what is ready now was run. From another thread: `add_callback(loop.stop)`."""
+        self.asyncio_loop.stop()
+
+    def running(self) -> bool:
+        """Whether the loop runs."""
+        return self.asyncio_loop.is_running()
+
+    def close(self, all_fds: bool = False) -> None:
+        """Close the loop, which must not be running.
+
+        With `all_fds`, also what add_handler() was given: descriptors, files and sockets.
+        """
+        if self.asyncio_loop.is_closed():
+            return
+        for handler in list(self._handlers.values()):
+            handler.remove()
+            if all_fds:
+                handler.close_target()
+        self._handlers.clear()
+        self.asyncio_loop.close()
+        if getattr(_thread, "current", None) is self:
+            self.clear_current()
+        if IOLoop._instance is self:
+            IOLoop.clear_instance()
+
+    def run_sync(self, func: Callable[[], Any], timeout: float | None = None) -> Any:
+        """Run the loop until `func()`, a function or coroutine function, has its result.
+
+        `timeout` in seconds; then the coroutine is cancelled and TimeoutError raised.
+        """
+
+        async def main() -> Any:
+            result = func()
+            if isinstance(result, asyncio.Future) or hasattr(result, "__await__"):
+                result = await asyncio.wait_for(result, timeout)
+            return result
+
+        try:
+            return self.asyncio_loop.run_until_complete(main())
+        except asyncio.TimeoutError as error:
+            if timeout is None:
+                raise
+            raise asyncio.TimeoutError(f"run_sync: no result after {timeout} s") from error
+
+    # -- descriptors and sockets -----------------------------------------------------------------
+
+    def add_handler(self, fd: Any, handler: Callable[[Any, int], Any], events: int) -> None:
+        """Call `handler(fd, events)` as long as `fd` has any of `events`.
+
+        Parameters
+        ----------
+        fd : int, object with fileno(), or zmq.Socket
+            The handler gets just this. Its readiness is level-triggered.
+        handler : callable
+        events : int
+            READ, WRITE or both; ERROR is always included.
+
+        Raises
+        ------
+        ValueError
+            `fd` has a handler already.
+        TypeError
+            It is nothing that can be polled.
+        """
+        if not callable(handler):
+            raise _core.NotCallableError(f"add_handler: not callable: {handler!r}")
+        key = _key_of(fd)
+        if key in self._handlers:
+            raise ValueError(f"{fd!r} was added twice")
+        kind = _SocketHandler if isinstance(fd, zmq.Socket) else _DescriptorHandler
+        new = kind(self, fd, key, handler)
+        new.watch(events)
+        self._handlers[key] = new
+
+    def update_handler(self, fd: Any, events: int) -> None:
+        """Change the events of a handler. KeyError if `fd` has none."""
+        try:
+            handler = self._handlers[_key_of(fd)]
+        except KeyError:
+            raise KeyError(f"{fd!r} has no handler on this loop") from None
+        handler.watch(events)
+
+    def remove_handler(self, fd: Any) -> None:
+        """End a handler; nothing happens if there is none."""
+        handler = self._handlers.pop(_key_of(fd), None)
+        if handler is not None:
+            handler.remove()
+
+    # -- callbacks and time ----------------------------------------------------------------------
+
+    def add_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call soon, in the loop. May be called from any thread."""
+        if asyncio._get_running_loop() is self.asyncio_loop:
+            self.asyncio_loop.call_soon(self._run_callback, callback, args, kwargs)
+        else:
+            self.asyncio_loop.call_soon_threadsafe(self._run_callback, callback, args, kwargs)
+
+    def add_callback_from_signal(
+        self, callback: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> None:
+        """As add_callback(), from a signal handler."""
+        self.asyncio_loop.call_soon_threadsafe(self._run_callback, callback, args, kwargs)
+
+    spawn_callback = add_callback
+
+    def add_future(
+        self, future: asyncio.Future[Any], callback: Callable[[asyncio.Future[Any]], Any]
+    ) -> None:
+        """Call `callback(future)` in the loop when the future is done."""
+        future.add_done_callback(lambda done: self.add_callback(callback, done))
+
+    def run_in_executor(
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> Awaitable[Any]:
+        """As asyncio's: run `func(*args)` in an executor, None for the default one."""
+        return self.asyncio_loop.run_in_executor(executor, func, *args)
+
+    def set_default_executor(self, executor: Any) -> None:
+        """The executor that run_in_executor(None, ...) uses."""
+        self.asyncio_loop.set_default_executor(executor)
+
+    def time(self) -> float:
+        """The clock of add_timeout() and call_at(): time.time(), in seconds."""
+        return time.time()
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> object:
+        """Call after `delay` seconds. Returns what remove_timeout() takes."""
+        return self.asyncio_loop.call_later(
+            max(0, delay), self._run_callback, callback, args, kwargs
+        )
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> object:
+        """Call at `when`, a time of time()."""
+        return self.call_later(when - self.time(), callback, *args, **kwargs)
+
+    def add_timeout(
+        self,
+        deadline: float | datetime.timedelta,
+        callback: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> object:
+        """Call at `deadline`: a time of time(), or a timedelta from now."""
+        if isinstance(deadline, datetime.timedelta):
+            return self.call_later(deadline.total_seconds(), callback, *args, **kwargs)
+        if isinstance(deadline, numbers.Real):
+            return self.call_at(float(deadline), callback, *args, **kwargs)
+        raise TypeError(f"deadline must be a number or a timedelta, not {deadline!r}")
+
+    def remove_timeout(self, timeout: object) -> None:
+        """Cancel what call_later(), call_at() or add_timeout() returned."""
+        timeout.cancel()  # type: ignore[attr-defined]
+
+    def handle_callback_exception(self, callback: Callable[..., Any]) -> None:
+        """Called in the `except` of a callback that failed; reports it. May be overridden."""
+        self.asyncio_loop.call_exception_handler(
+            {"message": f"Exception in callback {callback!r}", "exception": sys.exc_info()[1]}
+        )
+
+    def _run_callback(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        try:
+            result = callback(*args, **kwargs)
+            if result is not None and hasattr(type(result), "__await__"):
+                task = asyncio.ensure_future(result, loop=self.asyncio_loop)
+                self._waiting.add(task)
+                task.add_done_callback(functools.partial(self._task_done, callback))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            self.handle_callback_exception(callback)
+
+    def _task_done(self, callback: Callable[..., Any], task: asyncio.Future[Any]) -> None:
+        self._waiting.discard(task)
+        if not task.cancelled():
+            self._run_callback(task.result, (), {})
+
+
+def _key_of(fd: Any) -> Any:
+    """What identifies a handler: the descriptor's number, or the socket itself."""
+    if isinstance(fd, zmq.Socket):
+        return fd
+    number = fd if isinstance(fd, int) else getattr(fd, "fileno", lambda: None)()
+    if not isinstance(number, int) or number < 0:
+        raise TypeError(
+            "a descriptor, an object with fileno() or a zmq.Socket is needed, "
+            f"not {type(fd).__name__}: {fd!r}"
+        )
+    return number
+
+
+class _Handler:
+    """One add_handler()."""
+
+    def __init__(
+        self, io_loop: IOLoop, target: Any, key: Any, callback: Callable[[Any, int], Any]
+    ) -> None:
+        self.io_loop = io_loop
+        self.target = target
+        self.key = key
+        self.callback = callback
+
+    def watch(self, events: int) -> None:
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        self.watch(IOLoop.NONE)
+
+    def close_target(self) -> None:
+        if isinstance(self.target, int):
+            os.close(self.target)
+        else:
+            self.target.close()
+
+    def call(self, events: int) -> None:
+        self.io_loop._run_callback(self.callback, (self.target, events), {})
+
+
+class _DescriptorHandler(_Handler):
+    """Of a file descriptor: a reader and a writer of the asyncio loop."""
+
+    watched = IOLoop.NONE
+
+    def watch(self, events: int) -> None:
+        loop = self.io_loop.asyncio_loop
+        if events & IOLoop.READ and not self.watched & IOLoop.READ:
+            loop.add_reader(self.key, self.call, IOLoop.READ)
+        elif self.watched & IOLoop.READ and not events & IOLoop.READ:
+            loop.remove_reader(self.key)
+        if events & IOLoop.WRITE and not self.watched & IOLoop.WRITE:
+            loop.add_writer(self.key, self.call, IOLoop.WRITE)
+        elif self.watched & IOLoop.WRITE and not events & IOLoop.WRITE:
+            loop.remove_writer(self.key)
+        self.watched = events
+
+
+class _SocketHandler(_Handler):
+    """Of a ZeroMQ socket: a source of the loop's reactor."""
+
+    source: _core.SocketHandler | None = None
+
+    def watch(self, events: int) -> None:
+        mask = (zmq.POLLIN if events & IOLoop.READ else 0) | (
+            zmq.POLLOUT if events & IOLoop.WRITE else 0
+        )
+        if self.source is not None:
+            self.source.update(mask)
+        else:
+            reactor = reactor_of(self.io_loop.asyncio_loop)
+            self.source = _core.SocketHandler(self.target, reactor, self.called, mask)
+
+    def called(self, socket: zmq.Socket[bytes], events: int) -> None:
+        self.call(
+            (IOLoop.READ if events & zmq.POLLIN else 0)
+            | (IOLoop.WRITE if events & zmq.POLLOUT else 0)
+        )
+
+    def remove(self) -> None:
+        if self.source is not None:
+            self.source.close()

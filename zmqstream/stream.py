@@ -1,0 +1,186 @@
+"""ZMQStream: callbacks for the messages of a ZeroMQ socket.
+
+    stream = ZMQStream(socket, loop)
+    stream.on_recv(callback)           # callback([frame, ...]) for each message
+    stream.send_multipart([b"hello"])  # queued; the loop hands it to libzmq
+
+A drop-in for pyzmq's `zmq.eventloop.zmqstream.ZMQStream`. The work is done in `zmqstream._core`;
+here are the documented face and what is not on the way of every message.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import zmq
+import zmq._future
+from zmq.utils import jsonapi
+
+from zmqstream import _core
+from zmqstream.eventloop import asyncio_loop_of, reactor_of
+from zmqstream.ioloop import IOLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ZMQStream"]
+
+
+def _socket_method(name: str) -> Any:
+    """A method of the socket, taken from it at each use.
+
+    Each of these may swallow an event of the socket; taking `stream.socket` has it looked for.
+    """
+
+    def method(self: ZMQStream) -> Any:
+        socket = self.socket
+        if socket is None:
+            raise OSError("Stream is closed")
+        return getattr(socket, name)
+
+    return property(method, doc=f"The socket's own `{name}`.")
+
+
+class ZMQStream(_core.Stream):
+    """Callbacks for a ZeroMQ socket.
+
+    Parameters
+    ----------
+    socket : zmq.Socket
+        The stream's from now on: it receives, sends and closes it. A `zmq.asyncio.Socket` is
+        shadowed to a plain one, with a RuntimeWarning.
+    io_loop : zmqstream.IOLoop, tornado.ioloop.IOLoop or asyncio.AbstractEventLoop, optional
+        Where callbacks run; by default `IOLoop.current()`.
+
+    Raises
+    ------
+    TypeError
+        `socket` is no zmq.Socket, or `io_loop` no event loop.
+    zmq.ZMQError
+        The socket is closed (ENOTSOCK).
+    RuntimeError
+        The loop is closed.
+    ValueError
+        The socket has a stream on this loop already.
+    """
+
+    def __init__(self, socket: zmq.Socket[Any], io_loop: Any = None) -> None:
+        if not isinstance(socket, zmq.Socket):
+            raise TypeError(
+                f"ZMQStream: socket must be a zmq.Socket, not {type(socket).__name__}: {socket!r}"
+            )
+        shadowed = None
+        if isinstance(socket, zmq._future._AsyncSocket):
+            warnings.warn(
+                f"ZMQStream wants a plain zmq.Socket, and uses a shadow of {socket!r}; make one "
+                "with context.socket(type, socket_class=zmq.Socket)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            shadowed = socket
+            socket = zmq.Socket(shadow=socket)
+        if io_loop is None:
+            io_loop = IOLoop.current()
+        reactor = reactor_of(asyncio_loop_of(io_loop))
+        own_send = type(self).send_multipart is ZMQStream.send_multipart
+        self._open(socket, shadowed, reactor, io_loop, own_send)
+
+    @functools.cached_property
+    def poller(self) -> zmq.Poller:
+        """A zmq.Poller of your own; the stream does not use it."""
+        return zmq.Poller()
+
+    # -- receiving -------------------------------------------------------------------------------
+
+    def on_recv_stream(self, callback: Callable[..., Any] | None, copy: bool = True) -> None:
+        """As on_recv(), with the stream as first argument: `callback(stream, msg)`."""
+        if type(self).on_recv is ZMQStream.on_recv:
+            self._on_recv_stream(callback, copy)
+        elif callback is None:
+            self.on_recv(None)
+        else:  # a subclass wants to see every registration
+            check_callable(callback, "on_recv_stream")
+            self.on_recv(functools.partial(callback, self), copy=copy)
+
+    def stop_on_recv(self) -> None:
+        """Stop receiving: `on_recv(None)`."""
+        self.on_recv(None)
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def on_send_stream(self, callback: Callable[..., Any] | None) -> None:
+        """As on_send(), with the stream as first argument: `callback(stream, msg, status)`."""
+        if type(self).on_send is ZMQStream.on_send:
+            self._on_send_stream(callback)
+        elif callback is None:
+            self.on_send(None)
+        else:
+            check_callable(callback, "on_send_stream")
+            self.on_send(functools.partial(callback, self))
+
+    def stop_on_send(self) -> None:
+        """End the callback of on_send(): `on_send(None)`."""
+        self.on_send(None)
+
+    def stop_on_err(self) -> None:
+        """End the callback of on_err(): `on_err(None)`."""
+        self.on_err(None)
+
+    def send_string(
+        self,
+        u: str,
+        flags: int = 0,
+        encoding: str = "utf-8",
+        callback: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Send a str as one frame. TypeError if `u` is none. See send()."""
+        if not isinstance(u, str):
+            raise TypeError(f"send_string wants a str, not {type(u).__name__}: {u!r:.60}")
+        self.send(u.encode(encoding), flags=flags, callback=callback, **kwargs)
+
+    send_unicode = send_string
+
+    def send_json(
+        self, obj: Any, flags: int = 0, callback: Callable[..., Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Send an object as JSON, in one frame. See send()."""
+        self.send(jsonapi.dumps(obj), flags=flags, callback=callback, **kwargs)
+
+    def send_pyobj(
+        self,
+        obj: Any,
+        flags: int = 0,
+        protocol: int = -1,
+        callback: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Send a pickled object, in one frame. See send()."""
+        self.send(pickle.dumps(obj, protocol), flags, callback=callback, **kwargs)
+
+    # -- the socket's own methods ----------------------------------------------------------------
+
+    bind = _socket_method("bind")
+    bind_to_random_port = _socket_method("bind_to_random_port")
+    connect = _socket_method("connect")
+    disconnect = _socket_method("disconnect")
+    get = _socket_method("get")
+    getsockopt = _socket_method("getsockopt")
+    getsockopt_string = _socket_method("getsockopt_string")
+    getsockopt_unicode = _socket_method("getsockopt_unicode")
+    set = _socket_method("set")
+    setsockopt = _socket_method("setsockopt")
+    setsockopt_string = _socket_method("setsockopt_string")
+    setsockopt_unicode = _socket_method("setsockopt_unicode")
+    subscribe = _socket_method("subscribe")
+    unbind = _socket_method("unbind")
+    unsubscribe = _socket_method("unsubscribe")
+
+
+def check_callable(callback: Any, where: str) -> None:
+    """Raise an error that is a TypeError, and an AssertionError as pyzmq's, if it is not."""
+    if not callable(callback):
+        raise _core.NotCallableError(f"{where}: the callback is not callable: {callback!r}")
