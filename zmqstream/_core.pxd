@@ -111,6 +111,7 @@ cdef class Reactor:
     cdef bint sleeping          # nobody looks at the ready list: who makes a source ready wakes us
     cdef int64_t now            # the clock, ns, when it was last read
     cdef int64_t iteration      # of the loop; see Source.held
+    cdef bint holding           # it has sources that are held, and ends in _on_hold_end()
     cdef int64_t epoch          # grows whenever user code ran, which may have touched raw sockets
     cdef int64_t swept_epoch    # the epoch up to which every armed source is known to be right
     cdef int64_t sweep_epoch    # the epoch when the sweep under way began
@@ -126,11 +127,13 @@ cdef class Reactor:
     cdef int unwatch(self, Source source) except -1
     cdef int wake(self) except -1
 
-    cdef int hold(self) except -1
+    cdef int end_hold(self) except -1
     cdef int check_loop(self) except -1
 
+    cdef int call_soon(self, object callback) except -1
+    cdef int hold(self) except -1
     cdef int add(self, Source source) except -1
-    cdef int map_fd(self, Source source) except -1
+    cdef int map_fd(self, Source source, int fd) except -1
     cdef int remove(self, Source source) except -1
     cdef int serve_current(self) except -1
     cdef int look_again(self, Source source) except -1
@@ -169,12 +172,10 @@ cdef class HomeReactor(Reactor):
 cdef class GuestReactor(Reactor):
     """On somebody else's loop: the epoll descriptor is one reader of it."""
     cdef bint attached          # registered with the loop
-    cdef bint holding           # sources are held until _on_hold_end() runs
     cdef object timer           # the TimerHandle of the next sweep, or None
 
     cdef int attach(self) except -1
     cdef int detach(self) except -1
-    cdef int call_soon(self, object callback) except -1
     cdef int dispatch(self) except -1
 
 
@@ -206,18 +207,29 @@ cdef class Outgoing(Source):
     cdef bint tell_error(self, object error, bint raising) except -1
 
 
-cdef class Stream(Outgoing):
-    """One ZMQStream: see ZMQStream in stream.py for the public documentation."""
-    cdef readonly object io_loop  # as given by the caller, or found
-    cdef object py_socket       # what the `socket` attribute shows; None when closed
-    cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
+cdef class Incoming(Outgoing):
+    """The way in of one stream, and its turns."""
     cdef int changes            # grows when a loop over messages must look around: receiver
                                 # replaced, flushed, closed
-    cdef bint own_send          # the class does not override send_multipart()
     cdef object recv_callback   # of on_recv, or None
     cdef object recv_context    # the contextvars context of its registration
     cdef bint recv_copy         # bytes rather than Frames
     cdef bint recv_stream       # call it with the stream as first argument
+
+    cdef int receive_turn(self, Budget *budget) except -1
+    cdef int receive_loop(self, Budget *budget) except -1
+    cdef int receive_failed(self, int code) except -1
+    cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy)
+    cdef int flush_loop(self, int flag, Budget *budget) except -1
+    cdef bint flush_receive(self) except -1
+
+
+cdef class Stream(Incoming):
+    """One ZMQStream: see ZMQStream in stream.py for the public documentation."""
+    cdef readonly object io_loop  # as given by the caller, or found
+    cdef object py_socket       # what the `socket` attribute shows; None when closed
+    cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
+    cdef bint own_send          # the class does not override send_multipart()
     cdef object close_callback  # of set_close_callback, or None
     cdef object close_context
 
@@ -226,12 +238,6 @@ cdef class Stream(Outgoing):
     cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1
     cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
-    cdef int receive_turn(self, Budget *budget) except -1
-    cdef int receive_loop(self, Budget *budget) except -1
-    cdef int receive_failed(self, int code) except -1
-    cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy)
-    cdef int flush_loop(self, int flag, Budget *budget) except -1
-    cdef bint flush_receive(self) except -1
     cdef int release(self, object linger, Py_ssize_t unsent) except -1
 
 

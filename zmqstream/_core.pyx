@@ -6,7 +6,14 @@ This file is a table of contents; the data model is in _core.pxd, the code in th
 the order of a message's way in.
 """
 
+import asyncio
+import logging
+import os
+import selectors
+import warnings
+
 cimport cython
+import zmq
 
 include "_libzmq.pxi"      # libzmq's functions, from the library that pyzmq has loaded
 include "_errors.pxi"      # libzmq's error codes to exceptions; reporting
@@ -16,5 +23,6 @@ include "_source.pxi"      # a socket that is watched, and the one door out of e
 include "_reactor.pxi"     # poll, the ready list, turns, sweeps
 include "_loops.pxi"       # the reactor's two homes: our own loop, and everybody else's
 include "_outgoing.pxi"    # the way out: draining the queue, parking, outcomes
-include "_stream.pxi"      # one stream's life: every change of a stream's state
+include "_incoming.pxi"    # the way in: turns, from libzmq to the callback
+include "_stream.pxi"      # one stream's life, and its public face
 include "_handler.pxi"     # IOLoop.add_handler for a ZeroMQ socket

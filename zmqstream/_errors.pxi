@@ -1,9 +1,6 @@
 # Errors: libzmq's codes become exceptions here and nowhere else, and what cannot be raised to
 # anyone is reported here.
 
-import logging
-
-import zmq
 from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
 from libc.errno cimport EAGAIN, EINTR, ENOMEM
 

@@ -1,9 +1,6 @@
 # The reactor's two homes: our own loop, whose selector it is, and anybody else's, where it is a
 # guest with one reader.
 
-import asyncio
-import selectors
-
 cdef object EVENT_READ = selectors.EVENT_READ
 
 
@@ -49,9 +46,7 @@ cdef class HomeReactor(Reactor):
             # asyncio watches this descriptor for somebody else, as zmq.asyncio does
             source.watched = os.dup(source.fd)
             if zs_epoll_add(self.epfd, source.watched) < 0:
-                code = errno
-                os.close(source.watched)
-                raise OSError(code, f"cannot poll {source!r}: {os.strerror(code)}")
+                raise OSError(errno, f"cannot poll {source!r}: {os.strerror(errno)}")
         return 0
 
     cdef int unwatch(self, Source source) except -1:
@@ -64,6 +59,9 @@ cdef class HomeReactor(Reactor):
             except (KeyError, OSError):
                 pass
         return 0
+
+    cdef int end_hold(self) except -1:
+        return 0  # asyncio comes back to select() now
 
     cdef int wake(self) except -1:
         # only another thread finds us sleeping
@@ -89,7 +87,8 @@ cdef class HomeReactor(Reactor):
         self.serve_current()
         self.remember_loop()
         while True:
-            self.iteration += 1
+            if not self.holding:
+                self.iteration += 1
             fired = self.poll_once(deadline)
             if self.ready.first is not NULL:
                 self.run_pass()
@@ -250,26 +249,12 @@ cdef class GuestReactor(Reactor):
             self.close_sources()
         return 0
 
-    cdef int call_soon(self, object callback) except -1:
-        if asyncio._get_running_loop() is self.loop:
-            self.loop.call_soon(callback)
-        else:
-            self.loop.call_soon_threadsafe(callback)
-        return 0
-
     cdef int wake(self) except -1:
         """Have dispatch() called soon, once, however many sources become ready until then."""
         self.check_loop()
         if self.generation == fork_generation:
             self.call_soon(self._on_call)
             self.sleeping = False
-        return 0
-
-    cdef int hold(self) except -1:
-        # Always a call of its own: one that is under way may be of this very iteration.
-        if not self.holding and not self.loop.is_closed():
-            self.call_soon(self._on_hold_end)
-            self.holding = True
         return 0
 
     def _on_readable(self):
@@ -284,9 +269,8 @@ cdef class GuestReactor(Reactor):
         self.sleeping = True
         self.dispatch()
 
-    def _on_hold_end(self):
-        self.holding = False
-        self.dispatch()
+    cdef int end_hold(self) except -1:
+        return self.dispatch()
 
     def _on_timer(self):
         # User code anywhere in this loop may have touched raw sockets, and it cannot be known

@@ -1,6 +1,5 @@
 # The way out: from the queue to libzmq, and what is told of each message's outcome.
 
-import asyncio
 from cpython.ref cimport Py_XDECREF
 
 cdef extern from *:

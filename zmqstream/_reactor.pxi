@@ -16,7 +16,6 @@
 # up to SWEEP_ALWAYS sources are swept before every sleep; more, once in SWEEP_NS; then, with no
 # user code since, nothing is left to check and the loop sleeps for good.
 
-import os
 from cpython.mem cimport PyMem_Calloc
 from libc.errno cimport EEXIST, errno
 from libc.math cimport ceil
@@ -81,9 +80,8 @@ cdef class Reactor:
     cdef int wake(self) except -1:
         raise NotImplementedError
 
-    cdef int hold(self) except -1:
-        """End the iteration for sources that are `held` in it, in the loop's next one."""
-        return 0
+    cdef int end_hold(self) except -1:
+        raise NotImplementedError
 
     cdef int check_loop(self) except -1:
         """Notice a loop that was closed without telling us."""
@@ -101,21 +99,25 @@ cdef class Reactor:
             # somebody closed the other's socket directly, and the number is in use again
             other.failed(ENOTSOCK)
         source.watched = source.fd
+        self.map_fd(source, source.fd)
         try:
             self.watch(source)
+            self.map_fd(source, source.watched)
         except BaseException:
+            self.by_fd[source.fd] = NULL
+            if source.watched != source.fd:
+                os.close(source.watched)
             source.watched = -1
             raise
-        self.map_fd(source)
         source.index = len(self.sources)
         self.sources.append(source)
         return 0
 
-    cdef int map_fd(self, Source source) except -1:
+    cdef int map_fd(self, Source source, int fd) except -1:
         cdef int size = self.by_fd_size or 64, i
         cdef PyObject **table
-        if source.watched >= self.by_fd_size:
-            while size <= source.watched:
+        if fd >= self.by_fd_size:
+            while size <= fd:
                 size *= 2
             table = <PyObject **> PyMem_Calloc(size, sizeof(PyObject *))
             if table is NULL:
@@ -125,12 +127,13 @@ cdef class Reactor:
             PyMem_Free(self.by_fd)
             self.by_fd = table
             self.by_fd_size = size
-        self.by_fd[source.watched] = <PyObject *> source
+        self.by_fd[fd] = <PyObject *> source
         return 0
 
     cdef int remove(self, Source source) except -1:
         """Forget a source. Before its socket is closed: the descriptor's number is reused at once."""
         cdef Source last
+        cdef bint watching
         if source.index < 0:
             return 0
         self.unlink(source)
@@ -142,7 +145,11 @@ cdef class Reactor:
         if source.suspect:
             source.suspect = False
             self.suspects.remove(source)
-        if self.by_fd[source.watched] is <PyObject *> source:
+        # not so where the socket was closed directly and its number is another source's now
+        watching = self.by_fd[source.watched] is <PyObject *> source
+        if self.by_fd[source.fd] is <PyObject *> source:
+            self.by_fd[source.fd] = NULL
+        if watching:
             self.by_fd[source.watched] = NULL
             if self.generation == fork_generation:
                 self.unwatch(source)
@@ -207,6 +214,28 @@ cdef class Reactor:
         source.listed = NULL
         source.ready_prev = source.ready_next = NULL
         return 0
+
+    cdef int call_soon(self, object callback) except -1:
+        if asyncio._get_running_loop() is self.loop:
+            self.loop.call_soon(callback)
+        else:
+            self.loop.call_soon_threadsafe(callback)
+        return 0
+
+    cdef int hold(self) except -1:
+        """Let the iteration in which sources are `held` end when the loop has run what is due now.
+
+        As pyzmq's flush() does it: handles that were scheduled before it run first.
+        """
+        if not self.holding and not self.loop.is_closed():
+            # Always a call of its own: another that is under way may be of this very iteration.
+            self.call_soon(self._on_hold_end)
+            self.holding = True
+        return 0
+
+    def _on_hold_end(self):
+        self.holding = False
+        self.end_hold()
 
     cdef int run_pass(self) except -1:
         """A turn for each ready source, those included that become ready meanwhile."""

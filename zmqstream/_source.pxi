@@ -1,7 +1,5 @@
 # A ZeroMQ socket that a reactor watches: what streams and IOLoop's handlers have in common.
 
-import contextvars
-
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
 
 

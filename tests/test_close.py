@@ -1,0 +1,438 @@
+"""Promise 8: close() loses as little as libzmq allows. Promises 9 and 10."""
+
+import asyncio
+import gc
+import os
+import threading
+import weakref
+
+import pytest
+import zmq
+
+
+@pytest.mark.deviates("pyzmq drops what is queued")
+def test_queued_messages_are_handed_over(home):
+    socket, peer = home.pair(transport="tcp", sndhwm=0, rcvhwm=0)
+    stream = home.stream(socket)
+    socket.linger = 10_000
+    for i in range(1000):
+        stream.send_multipart([b"%d" % i, b"x"])
+    stream.close()
+    assert [peer.recv_multipart() for _ in range(1000)] == [[b"%d" % i, b"x"] for i in range(1000)]
+
+
+@pytest.mark.deviates("pyzmq drops what is queued")
+def test_linger_of_close_applies_to_them(home):
+    socket, peer = home.pair(transport="tcp")
+    stream = home.stream(socket)
+    stream.send(b"x")
+    stream.close(linger=10_000)
+    assert peer.recv() == b"x"
+
+
+@pytest.mark.deviates("pyzmq drops what is queued without a word")
+def test_what_cannot_be_handed_over_is_reported(home, expected_log):
+    socket = home.socket(zmq.PUSH)
+    stream = home.stream(socket)
+    for _ in range(7):
+        stream.send(b"x")
+    stream.close()
+    [record] = expected_log("7 queued messages")
+    assert "ZMQStream(zmq.PUSH)" in record.getMessage()
+
+
+@pytest.mark.ours
+def test_messages_for_refusing_peers_are_reported(home, expected_log):
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+    router.bind(home.address())
+    peer = home.socket(zmq.DEALER, routing_id=b"there", rcvhwm=1)
+    peer.connect(router.last_endpoint.decode())
+    peer.send(b"hello")
+    router.recv_multipart()
+    stream = home.stream(router)
+    for i in range(10):
+        stream.send_multipart([b"there", b"%d" % i])
+    stream.send_multipart([b"nobody", b"x"])
+    home.settle()
+    expected_log("could not be sent")  # nobody
+    taken = 0
+    while peer.poll(0):
+        peer.recv()
+        taken += 1
+    stream.close()
+    [record] = expected_log("queued messages")
+    lost = int(record.getMessage().split(": ")[1].split()[0])
+    while peer.poll(100):
+        peer.recv()
+        taken += 1
+    assert 0 < lost < 10
+    assert taken + lost == 10
+
+
+def test_close_is_idempotent_and_calls_its_callback_once(home):
+    stream = home.stream(home.socket(zmq.PULL))
+    socket = stream.socket
+    calls = []
+    stream.set_close_callback(lambda: calls.append(1))
+    stream.close()
+    stream.close()
+    assert calls == [1]
+    assert stream.closed()
+    assert socket.closed
+    assert stream.socket is None
+
+
+def test_use_after_close(home):
+    stream = home.stream(home.socket(zmq.PAIR))
+    stream.close()
+    for use in (
+        lambda: stream.on_recv(print), lambda: stream.on_send(print), lambda: stream.send(b"x"),
+        lambda: stream.send_multipart([b"x"]), lambda: stream.send_json(1), stream.flush,
+        lambda: stream.send_string("x"), lambda: stream.send_pyobj(1),
+        lambda: stream.on_recv_stream(print), lambda: stream.on_send_stream(print),
+        stream.stop_on_recv,
+    ):  # fmt: skip
+        with pytest.raises(OSError, match="Stream is closed"):
+            use()
+    assert not stream.sending() or home.reference
+    assert stream.closed()
+    stream.close()
+
+
+@pytest.mark.ours
+def test_socket_methods_after_close(home):
+    stream = home.stream(home.socket(zmq.PAIR))
+    stream.close()
+    for name in ("bind", "connect", "getsockopt", "setsockopt", "unbind", "get"):
+        with pytest.raises(OSError, match="Stream is closed"):
+            getattr(stream, name)
+
+
+def test_close_in_its_own_callback(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+
+    def callback(message):
+        stream.close()
+        got.append(message)
+
+    stream.on_recv(callback)
+    for _ in range(5):
+        peer.send(b"x")
+    home.wait(got)
+    home.settle()
+    assert got == [[b"x"]]
+
+
+def test_close_in_on_send(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    sent = home.recorder()
+
+    def callback(msg, status):
+        stream.close()
+        sent.append(msg)
+
+    stream.on_send(callback)
+    stream.send(b"1")
+    stream.send(b"2")
+    home.wait(sent)
+    home.settle()
+    assert sent == [[b"1"]]
+
+
+def test_close_in_another_streams_callback(home):
+    pairs = [home.pair() for _ in range(5)]
+    streams = [home.stream(socket) for socket, _ in pairs]
+    got = home.recorder()
+
+    def close_all(message):
+        for stream in streams:
+            stream.close()
+        got.append(message)
+
+    for stream in streams:
+        stream.on_recv(close_all)
+    for _, peer in pairs:
+        peer.send(b"x")
+    home.wait(got)
+    home.settle()
+    assert got == [[b"x"]]
+    assert all(stream.closed() for stream in streams)
+
+
+def test_close_callback_may_open_a_new_stream(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+
+    def again():
+        new_socket, new_peer = home.pair()
+        home.stream(new_socket).on_recv(got.append)
+        new_peer.send(b"x")
+
+    stream.set_close_callback(again)
+    stream.close()
+    home.wait(got)
+    assert got == [[b"x"]]
+
+
+@pytest.mark.deviates("pyzmq's close() raises what its callback raises")
+def test_exception_of_the_close_callback(home):
+    stream = home.stream(home.socket(zmq.PULL))
+
+    def fail():
+        raise ValueError("close")
+
+    stream.set_close_callback(fail)
+    stream.close()
+    [context] = home.expect_errors(ValueError)
+    assert context["stream"] is stream
+
+
+@pytest.mark.ours
+def test_no_other_callback_runs_afterwards(home, expected_log):
+    socket = home.socket(zmq.PUSH)
+    stream = home.stream(socket)
+    calls = []
+    stream.on_send(lambda *args: calls.append("send"))
+    stream.on_err(lambda *args: calls.append("err"))
+    stream.send(b"x", callback=lambda *args: calls.append("own"))
+    stream.set_close_callback(lambda: calls.append("close"))
+    stream.close()
+    home.settle()
+    assert calls == ["close"]
+    expected_log("1 queued messages")
+
+
+@pytest.mark.ours
+def test_linger_must_be_a_number(home):
+    stream = home.stream(home.socket(zmq.PULL))
+    with pytest.raises(TypeError, match="linger"):
+        stream.close(linger="long")
+    assert not stream.closed()
+
+
+# -- the raw socket is closed behind our back -------------------------------------------------------
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("notice", ["closed", "close", "send", "on_recv", "flush"])
+def test_socket_closed_directly(home, notice):
+    """Promise 10."""
+    socket, _ = home.pair()
+    stream = home.stream(socket)
+    stream.on_recv(print)
+    home.settle()
+    calls = []
+    stream.set_close_callback(lambda: calls.append(1))
+    socket.close()
+    with pytest.warns(UserWarning, match="closed directly"):
+        if notice == "closed":
+            assert stream.closed()
+        elif notice == "close":
+            stream.close()
+        else:
+            args = {"send": [b"x"], "on_recv": [print], "flush": []}[notice]
+            with pytest.raises(OSError, match="closed directly"):
+                getattr(stream, notice)(*args)
+    assert stream.closed()
+    assert calls == [1]
+
+
+@pytest.mark.ours
+def test_socket_closed_directly_in_a_callback(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+
+    def callback(message):
+        socket.close()
+        got.append(message)
+
+    stream.on_recv(callback)
+    peer.send(b"1")
+    peer.send(b"2")
+    home.wait(got)
+    home.settle()
+    assert got == [[b"1"]]
+    assert stream.closed()
+    home.expect_errors(UserWarning)  # warnings are errors in these tests
+
+
+@pytest.mark.deviates("pyzmq's new stream then gets nothing")
+@pytest.mark.filterwarnings("ignore:.*closed directly")
+def test_descriptor_used_again(home):
+    """Promise 10: the old stream's end must not take the new one's descriptor away."""
+    for _ in range(5):
+        socket, peer = home.pair()
+        old = home.stream(socket)
+        old.on_recv(print)
+        home.settle()
+        fd = socket.fd
+        socket.close()
+        peer.close()
+        candidates = [home.pair() for _ in range(8)]
+        streams = []
+        got = home.recorder()
+        for new, _ in candidates:
+            stream = home.stream(new)
+            stream.on_recv(got.append)
+            streams.append(stream)
+        assert any(new.fd == fd for new, _ in candidates) or True
+        old.close()
+        for _, new_peer in candidates:
+            new_peer.send(b"x")
+        home.wait(got, len(candidates))
+        for stream in streams:
+            stream.close()
+
+
+# -- the context is terminated ----------------------------------------------------------------------
+
+
+@pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
+@pytest.mark.parametrize("receiver", [True, False])
+def test_context_terminated_by_another_thread(home, receiver):
+    """Promise 9."""
+    streams = [home.stream(home.socket(kind)) for kind in (zmq.PULL, zmq.PUB, zmq.DEALER)]
+    closed, errors = home.recorder(), home.recorder()
+    for stream in streams:
+        if receiver:
+            stream.on_recv(print)
+        stream.on_err(errors.append)
+        stream.set_close_callback(lambda: closed.append(1))
+    thread = threading.Thread(target=home.context.term)
+    home.loop.call_later(0.01, thread.start)
+    home.wait(closed, 3)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert all(stream.closed() for stream in streams)
+    assert [type(e) for e in errors] == [zmq.ContextTerminated] * 3
+    for stream in streams:
+        stream.close()
+
+
+@pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
+def test_context_terminated_while_it_sends(home, expected_log):
+    socket = home.socket(zmq.PUSH)
+    stream = home.stream(socket)
+    closed = home.recorder()
+    stream.set_close_callback(lambda: closed.append(1))
+    for _ in range(3):
+        stream.send(b"x")
+    home.settle()
+    thread = threading.Thread(target=home.context.term)
+    thread.start()
+    home.wait(closed)
+    thread.join(20)
+    assert not thread.is_alive()
+    expected_log("3 queued messages")
+
+
+def test_context_destroyed(home):
+    socket, _ = home.pair()
+    stream = home.stream(socket)
+    home.context.destroy(linger=0)
+    if home.reference:
+        stream.close()
+        return
+    with pytest.warns(UserWarning, match="closed directly"):
+        stream.close()
+
+
+# -- what is left -----------------------------------------------------------------------------------
+
+
+@pytest.mark.ours
+def test_streams_are_collected_after_close(home):
+    """Promise 16."""
+    references = []
+    for _ in range(20):
+        socket, peer = home.pair()
+        stream = home.stream(socket)
+        stream.on_recv(lambda message, stream=stream: None)
+        stream.send(b"x", callback=lambda *args, stream=stream: None)
+        stream.flush()
+        stream.socket.getsockopt(zmq.EVENTS)
+        references.append(weakref.ref(stream))
+        stream.close()
+        home.streams.remove(stream)
+    del stream
+    home.settle()
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 20
+
+
+@pytest.mark.ours
+def test_an_open_stream_is_kept_by_its_loop(home):
+    socket, peer = home.pair()
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append)
+    home.streams.clear()
+    gc.collect()
+    peer.send(b"x")
+    home.wait(got)
+    home.context.destroy(linger=0)
+
+
+@pytest.mark.ours
+def test_descriptors_do_not_leak(home):
+    def open_fds():
+        return len(os.listdir("/proc/self/fd"))
+
+    def cycle():
+        for _ in range(10):
+            socket, peer = home.pair()
+            stream = home.stream(socket)
+            stream.on_recv(print)
+            home.settle(1)
+            stream.close()
+            peer.close()
+            home.streams.clear()
+            home.sockets.clear()
+
+    cycle()
+    keeper = zmq.Context()  # closing is asynchronous: a fresh context's term waits for its sockets
+    keeper.term()
+    home.run_until(lambda: True)
+    before = open_fds()
+    for _ in range(5):
+        cycle()
+    home.run_until(lambda: open_fds() <= before + 2)
+
+
+@pytest.mark.ours
+def test_a_closed_loop_orphans_its_streams(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = []
+    stream.on_recv(got.append)
+    home.loop.close()
+    for use in (lambda: stream.send(b"x"), lambda: stream.on_recv(print)):
+        with pytest.raises(RuntimeError, match="closed"):
+            use()
+    assert not stream.sending()
+    peer.send(b"x")
+    assert stream.flush() == 1
+    assert got == [[b"x"]]
+    stream.close()
+    assert stream.closed()
+
+
+@pytest.mark.ours
+def test_tasks_of_coroutine_callbacks_go_on_after_close(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    done = home.recorder()
+
+    async def callback(message):
+        stream.close()
+        await asyncio.sleep(0)
+        done.append(message)
+
+    stream.on_recv(callback)
+    peer.send(b"x")
+    home.wait(done)
+    assert done == [[b"x"]]

@@ -1,0 +1,225 @@
+"""Promises 4 and 5: the loop is never blocked, and budgets bound every turn."""
+
+import os
+import resource
+import sys
+import time
+
+import pytest
+import zmq
+
+
+def flooded(home, callback):
+    """A stream that never runs out of messages."""
+    socket, feeder = home.pair(rcvhwm=0, sndhwm=0)
+    stream = home.stream(socket)
+
+    def again(message):
+        feeder.send(message[0])
+        callback()
+
+    stream.on_recv(again)
+    for _ in range(600):
+        feeder.send(b"x")
+    return stream
+
+
+def busy(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+@pytest.mark.parametrize("cost", [0, 20e-6, 0.002], ids=["fast", "20 us", "2 ms"])
+@pytest.mark.parametrize("streams", [1, 5])
+def test_timers_fire_under_flood(home, cost, streams):
+    for _ in range(streams):
+        flooded(home, lambda: busy(cost))
+    fired = home.recorder()
+
+    def tick():
+        fired.append(time.perf_counter())
+        home.loop.call_later(0.005, tick)
+
+    home.loop.call_soon(tick)
+    home.wait(fired, 12)
+    # A timer of 5 ms while messages never end. How late it is, is measured in bench/; here, that
+    # it is not as late as the backlog is long: 600 x 2 ms in the worst case.
+    waits = sorted(b - a for a, b in zip(fired, fired[1:], strict=False))
+    assert waits[len(waits) // 2] < 0.2
+
+
+def test_slow_callbacks_after_fast_ones(home):
+    """The clock is not read for every message, and yet a turn ends in time."""
+    calls = 0
+
+    def callback():
+        nonlocal calls
+        calls += 1
+        if calls > 1000:
+            busy(0.002)
+
+    flooded(home, callback)
+    fired = home.recorder()
+
+    def tick():
+        fired.append(calls)
+        home.loop.call_later(0.001, tick)
+
+    home.loop.call_soon(tick)
+    home.run_until(lambda: calls > 1000)
+    del fired[:]
+    home.wait(fired, 10)
+    steps = [b - a for a, b in zip(fired, fired[1:], strict=False)]
+    assert max(steps) <= 32  # messages between two ticks; the whole budget would be 256
+
+
+def test_two_floods_share_evenly(home):
+    counts = [0, 0]
+    done = home.recorder()
+
+    def count(which):
+        counts[which] += 1
+        if sum(counts) == 20_000 // (20 if home.reference else 1):
+            done.append(1)
+
+    flooded(home, lambda: count(0))
+    flooded(home, lambda: count(1))
+    home.wait(done)
+    assert abs(counts[0] - counts[1]) <= 0.1 * sum(counts) + 256
+
+
+def test_floods_of_different_cost_let_each_other_live(home):
+    counts = [0, 0]
+    done = home.recorder()
+
+    def cheap():
+        counts[0] += 1
+
+    def dear():
+        busy(0.0005)
+        counts[1] += 1
+        if counts[1] == 40:
+            done.append(1)
+
+    flooded(home, cheap)
+    flooded(home, dear)
+    home.wait(done)
+    assert counts[0] >= 40
+
+
+def test_a_hundred_floods_and_a_timer(home):
+    """A pass over all of them has a budget of its own, and nobody is forgotten."""
+    counts = [0] * 100
+    for i in range(100):
+
+        def count(i=i):
+            counts[i] += 1
+            busy(20e-6)
+
+        flooded(home, count)
+    fired = home.recorder()
+
+    def tick():
+        fired.append(1)
+        home.loop.call_later(0.001, tick)
+
+    home.loop.call_soon(tick)
+    home.wait(fired, 100)
+    home.run_until(lambda: min(counts) > 0)
+
+
+def test_other_descriptors_get_their_turn(home):
+    flooded(home, lambda: None)
+    read, write = os.pipe()
+    got = home.recorder()
+    home.loop.add_reader(read, lambda: got.append(os.read(read, 1)))
+    for _ in range(5):
+        os.write(write, b"x")
+    home.wait(got, 5)
+    home.loop.remove_reader(read)
+    os.close(read)
+    os.close(write)
+
+
+def test_tasks_get_their_turn(home):
+    import asyncio
+
+    flooded(home, lambda: None)
+
+    async def count():
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return "done"
+
+    assert home.run(count()) == "done"
+
+
+def test_a_long_queue_does_not_stop_timers(home):
+    """pyzmq: 50,000 sends make timers late by 0.6 s and more."""
+    if home.reference:
+        pytest.skip("deviates from pyzmq on purpose")
+    socket, peer = home.pair(zmq.PUSH, zmq.PULL, sndhwm=0, rcvhwm=0)
+    stream = home.stream(socket)
+    for _ in range(50_000):
+        stream.send(b"x")
+    ticks = home.recorder()
+
+    def tick():
+        ticks.append(stream.sending())
+        home.loop.call_soon(tick)
+
+    home.loop.call_soon(tick)
+    home.drained(stream)
+    assert ticks.count(True) >= 50_000 // 256 // 2
+
+
+def test_nothing_waits_for_a_peer(home):
+    """Promise 4: neither nobody, nor one that does not read."""
+    kinds = (zmq.PUSH, zmq.DEALER, zmq.REQ, zmq.PAIR, zmq.PUB, zmq.ROUTER)
+    streams = [home.stream(home.socket(kind, sndhwm=1)) for kind in kinds]
+    full, peer = home.pair(zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
+    streams.append(home.stream(full))
+    start = time.perf_counter()
+    for stream in streams:
+        for _ in range(5):
+            stream.send_multipart([b"x", b"y"], flags=0)
+        stream.on_recv(print)
+    home.settle(20)
+    for stream in streams:
+        stream.flush()
+        stream.close(linger=0)
+    assert time.perf_counter() - start < 10
+
+
+@pytest.fixture(autouse=True)
+def _logs(home, caplog):
+    """Messages that nobody takes are reported at close; these tests leave many."""
+    yield
+    if not home.reference:
+        for records in (caplog.handler.records, caplog.get_records("call")):
+            records[:] = [r for r in records if "queued messages could not" not in r.getMessage()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts context switches")
+@pytest.mark.ours
+def test_an_idle_loop_does_not_wake_up(home):
+    """Promise 17: on our own loop not once, on a foreign one at the pace of its sweeps."""
+    streams = []
+    for _ in range(20):
+        socket, peer = home.pair()
+        stream = home.stream(socket)
+        stream.on_recv(print)
+        stream.send(b"x")
+        streams.append(stream)
+    home.drained(*streams)
+
+    def wakes():
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+    seen = home.recorder()
+    home.loop.call_later(0.1, lambda: seen.append(wakes()))  # after a full sweep
+    home.loop.call_later(0.5, lambda: seen.append(wakes()))
+    home.wait(seen, 2)
+    # our own loop: the timer, and a full sweep after it; a guest: 20 sweeps a second
+    assert seen[1] - seen[0] <= (3 if home.name.startswith("own") else 12)

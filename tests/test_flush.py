@@ -1,0 +1,333 @@
+"""Promise 11: flush(flag, limit) is exact."""
+
+import pytest
+import zmq
+
+IN, OUT, BOTH = zmq.POLLIN, zmq.POLLOUT, zmq.POLLIN | zmq.POLLOUT
+
+
+def filled(home, count=10):
+    """A stream with `count` messages to receive, and its peer."""
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    for i in range(count):
+        peer.send(b"%d" % i)
+    stream = home.stream(socket)
+    got = home.recorder()
+    stream.on_recv(got.append)
+    return stream, peer, got
+
+
+def messages(numbers):
+    return [[b"%d" % i] for i in numbers]
+
+
+def test_flush_receives_everything(home):
+    stream, peer, got = filled(home)
+    assert stream.flush() == 10
+    assert got == messages(range(10))
+    assert stream.flush() == 0
+
+
+def test_flush_sends_everything(home):
+    stream, peer, got = filled(home, 0)
+    for i in range(10):
+        stream.send(b"%d" % i)
+    assert stream.flush() == 10
+    assert not stream.sending()
+    assert [peer.recv() for _ in range(10)] == [b"%d" % i for i in range(10)]
+
+
+def test_only_the_kinds_in_flag(home):
+    stream, peer, got = filled(home, 3)
+    for i in range(4):
+        stream.send(b"%d" % i)
+    assert stream.flush(OUT) == 4
+    assert got == []
+    stream.send(b"4")
+    assert stream.flush(IN) == 3
+    assert stream.sending()
+    assert stream.flush(BOTH) == 1
+    assert [peer.recv() for _ in range(5)] == [b"%d" % i for i in range(5)]
+
+
+def test_truth_of_the_result(home):
+    """ipykernel-like programs ask `while stream.flush(zmq.POLLIN)`."""
+    stream, peer, got = filled(home, 1)
+    assert stream.flush(IN)
+    assert not stream.flush(IN)
+    assert not stream.flush(0)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 11])
+def test_limit(home, limit):
+    stream, peer, got = filled(home)
+    assert stream.flush(limit=limit) == min(limit, 10)
+    assert got == messages(range(min(limit, 10)))
+    assert stream.flush() == 10 - min(limit, 10)
+    assert got == messages(range(10))
+
+
+@pytest.mark.deviates("pyzmq checks the limit after each pair of a receive and a send")
+@pytest.mark.parametrize("limit", range(1, 12))
+def test_limit_counts_receives_and_sends_together(home, limit):
+    stream, peer, got = filled(home, 5)
+    sent = []
+    stream.on_send(lambda msg, status: sent.append(msg))
+    for i in range(5):
+        stream.send(b"%d" % i)
+    assert stream.flush(limit=limit) == min(limit, 10)
+    assert len(got) + len(sent) == min(limit, 10)
+    assert stream.flush() == 10 - min(limit, 10)
+    assert got == sent == messages(range(5))
+
+
+@pytest.mark.deviates("pyzmq takes 0 for no limit")
+def test_limit_of_none(home):
+    stream, peer, got = filled(home, 5)
+    assert stream.flush(limit=0) == 0
+    assert got == []
+    with pytest.raises(ValueError, match="-1"):
+        stream.flush(limit=-1)
+    assert stream.flush(limit=10**30) == 5
+
+
+def test_what_the_limit_left_is_delivered_by_the_loop(home):
+    stream, peer, got = filled(home)
+    for i in range(10):
+        stream.send(b"%d" % i)
+    stream.flush(limit=5)
+    home.wait(got, 10)
+    assert got == messages(range(10))
+    home.drained(stream)
+    assert [peer.recv() for _ in range(10)] == [b"%d" % i for i in range(10)]
+
+
+def test_without_a_receiver_messages_are_dropped(home):
+    stream, peer, got = filled(home)
+    stream.on_recv(None)
+    assert stream.flush(limit=4) == 4
+    stream.on_recv(got.append)
+    home.wait(got, 6)
+    assert got == messages(range(4, 10))
+
+
+@pytest.mark.deviates("pyzmq drops what comes after on_recv(None) in a flush")
+def test_pause_in_a_flush_drops_nothing(home):
+    stream, peer, got = filled(home)
+
+    def pause(message):
+        got.append(message)
+        if len(got) == 3:
+            stream.on_recv(None)
+
+    stream.on_recv(pause)
+    assert stream.flush() == 3
+    stream.on_recv(got.append)
+    assert stream.flush() == 7
+    assert got == messages(range(10))
+
+
+def test_replaced_callback_in_a_flush(home):
+    stream, peer, got = filled(home, 4)
+    old, new = [], []
+
+    def callback(message):
+        old.append(message)
+        stream.on_recv(new.append)
+
+    stream.on_recv(callback)
+    assert stream.flush() == 4
+    assert (old, new) == (messages([0]), messages([1, 2, 3]))
+
+
+def test_multipart_and_frames(home):
+    stream, peer, got = filled(home, 0)
+    stream.on_recv(got.append, copy=False)
+    peer.send_multipart([b"a", b"b", b"c"])
+    assert stream.flush() == 1
+    assert [f.bytes for f in got[0]] == [b"a", b"b", b"c"]
+
+
+def test_on_recv_stream_in_a_flush(home):
+    stream, peer, got = filled(home, 1)
+    stream.on_recv_stream(lambda stream, msg: got.append((stream, msg)))
+    assert stream.flush() == 1
+    assert got == [(stream, [b"0"])]
+
+
+@pytest.mark.deviates("pyzmq's flush in a callback of flush never returns")
+def test_flush_in_a_callback_of_flush(home):
+    stream, peer, got = filled(home)
+    counts = []
+
+    def callback(message):
+        got.append(message)
+        counts.append(stream.flush(limit=2) if len(got) < 4 else 0)
+
+    stream.on_recv(callback)
+    total = stream.flush()
+    assert got == messages(range(10))
+    assert total + sum(counts) == 10
+
+
+@pytest.mark.deviates("pyzmq's flush in a callback of flush never returns")
+def test_flush_in_on_send(home):
+    stream, peer, got = filled(home, 3)
+    sent = []
+
+    def on_send(msg, status):
+        sent.append(msg)
+        stream.flush()
+
+    stream.on_send(on_send)
+    for i in range(5):
+        stream.send(b"%d" % i)
+    stream.flush()
+    assert sent == messages(range(5))
+    assert got == messages(range(3))
+
+
+def test_flush_in_a_callback_of_the_loop(home):
+    stream, peer, got = filled(home, 100)
+
+    def callback(message):
+        got.append(message)
+        if len(got) == 1:
+            assert stream.flush(limit=50) == 50
+
+    stream.on_recv(callback)
+    home.wait(got, 100)
+    assert got == messages(range(100))
+
+
+def test_flush_of_another_stream(home):
+    stream, peer, got = filled(home, 100)
+    other, other_peer, other_got = filled(home, 1)
+
+    def callback(message):
+        other_got.append(message)
+        stream.flush(limit=30)
+
+    other.on_recv(callback)
+    home.wait(got, 100)
+    home.wait(other_got)
+    assert got == messages(range(100))
+
+
+def test_no_dispatch_in_the_iteration_of_a_flush(home):
+    """After a flush that handled something, the loop does not go on in the same iteration."""
+    stream, peer, got = filled(home, 0)
+    other, other_peer, other_got = filled(home, 0)
+    home.settle()
+    events = home.recorder()
+    stream.on_recv(lambda message: events.append(int(message[0])))
+
+    def callback(message):
+        home.loop.call_soon(events.append, "next iteration")
+        for i in range(10):
+            peer.send(b"%d" % i)
+        stream.send(b"reply")
+        stream.flush(limit=3)
+
+    other.on_recv(callback)
+    home.settle()
+    other_peer.send(b"go")
+    home.wait(events, 11)
+    assert "next iteration" in events[:4]
+    assert [e for e in events if e != "next iteration"] == list(range(10))
+
+
+def test_no_dispatch_after_a_flush_in_a_plain_callback(home):
+    stream, peer, got = filled(home, 0)
+    home.settle()
+    events = home.recorder()
+    stream.on_recv(lambda message: events.append(int(message[0])))
+    home.settle()
+
+    def callback():
+        home.loop.call_soon(events.append, "next iteration")
+        for i in range(6):
+            peer.send(b"%d" % i)
+        stream.flush(limit=2)
+
+    home.loop.call_soon(callback)
+    home.wait(events, 7)
+    assert [e for e in events if e != "next iteration"] == list(range(6))
+    assert events.index("next iteration") == 2
+
+
+@pytest.mark.deviates("pyzmq logs the exception as well")
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_exceptions_reach_the_caller_and_the_rest_stays(home, error):
+    stream, peer, got = filled(home)
+
+    def callback(message):
+        got.append(message)
+        if len(got) in (3, 5):
+            raise error("from a callback")
+
+    stream.on_recv(callback)
+    with pytest.raises(error, match="from a callback"):
+        stream.flush()
+    assert got == messages(range(3))
+    with pytest.raises(error, match="from a callback"):
+        stream.flush(limit=4)
+    assert got == messages(range(5))
+    home.wait(got, 10)
+    assert got == messages(range(10))
+
+
+@pytest.mark.deviates("pyzmq logs the exception as well")
+def test_exceptions_of_on_send_reach_the_caller(home):
+    stream, peer, got = filled(home, 0)
+
+    def on_send(msg, status):
+        if msg == [b"1"]:
+            raise ValueError("from on_send")
+
+    stream.on_send(on_send)
+    for i in range(4):
+        stream.send(b"%d" % i)
+    with pytest.raises(ValueError, match="from on_send"):
+        stream.flush()
+    assert stream.sending()
+    home.drained(stream)
+    assert [peer.recv() for _ in range(4)] == [b"%d" % i for i in range(4)]
+
+
+def test_flush_does_not_wait_for_room(home):
+    socket = home.socket(zmq.PUSH)
+    stream = home.stream(socket)
+    stream.send(b"nobody there")
+    assert stream.flush() == 0
+    assert stream.sending()
+
+
+def test_flush_of_a_closed_stream(home):
+    stream, peer, got = filled(home)
+    stream.close()
+    with pytest.raises(OSError, match="Stream is closed"):
+        stream.flush()
+
+
+def test_close_in_a_flush(home):
+    stream, peer, got = filled(home)
+
+    def callback(message):
+        got.append(message)
+        stream.close()
+
+    stream.on_recv(callback)
+    assert stream.flush() == 1
+    assert got == messages([0])
+    assert stream.closed()
+
+
+@pytest.mark.ours
+def test_flush_after_its_loop_was_closed(home):
+    stream, peer, got = filled(home, 4)
+    stream.send(b"x")
+    home.loop.close()
+    assert stream.flush() == 5
+    assert got == messages(range(4))
+    stream.close()

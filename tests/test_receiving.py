@@ -1,0 +1,452 @@
+"""Contract 1: messages in. Promise 2: whole, in order, once. Promise 12: pause is immediate."""
+
+import asyncio
+import contextvars
+import weakref
+
+import pytest
+import zmq
+
+
+def test_messages_are_lists_of_bytes(home):
+    socket, peer = home.pair()
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append)
+    peer.send(b"alone")
+    peer.send_multipart([b"a", b"", b"c" * 1000])
+    home.wait(got, 2)
+    assert got == [[b"alone"], [b"a", b"", b"c" * 1000]]
+    assert all(type(m) is list and all(type(f) is bytes for f in m) for m in got)
+
+
+@pytest.mark.parametrize("size", [0, 1, 29, 33, 34, 35, 8192, 100_000, 5_000_000])
+def test_frames_of_any_size(home, size):
+    socket, peer = home.pair(transport="tcp")
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append)
+    frame = bytes(range(256)) * (size // 256 + 1)
+    peer.send_multipart([frame[:size], b"end"])
+    home.wait(got)
+    assert got == [[frame[:size], b"end"]]
+
+
+@pytest.mark.parametrize("count", [2, 15, 16, 17, 100, 5000])
+def test_many_frames(home, count):
+    socket, peer = home.pair()
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append)
+    message = [b"%d" % i for i in range(count)]
+    peer.send_multipart(message)
+    home.wait(got)
+    assert got == [message]
+
+
+def test_copy_false_gives_frames(home):
+    socket, peer = home.pair()
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append, copy=False)
+    big = b"x" * 70_000
+    peer.send_multipart([b"small", big])
+    peer.send(b"next")
+    home.wait(got, 2)
+    small, large = got[0]
+    assert type(small) is zmq.Frame
+    assert (small.bytes, large.bytes) == (b"small", big)
+    assert (small.more, large.more) == (True, False)
+    assert bytes(small.buffer) == b"small"
+    assert large.get(zmq.MORE) == 0
+    assert len(large) == len(big)
+    assert got[1][0].bytes == b"next"
+
+
+def test_frames_carry_their_metadata(home):
+    socket, peer = home.pair(transport="tcp")
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append, copy=False)
+    peer.send(b"x")
+    home.wait(got)
+    assert got[0][0].get("Peer-Address") == "127.0.0.1"
+
+
+def test_received_frames_can_be_sent_on(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    stream.on_recv(stream.send_multipart, copy=False)
+    peer.send_multipart([b"a", b"b" * 10_000])
+    home.drained_echo = home.recorder()
+    stream.on_send(lambda msg, status: home.drained_echo.append(msg))
+    home.wait(home.drained_echo)
+    assert peer.recv_multipart() == [b"a", b"b" * 10_000]
+
+
+def test_order_and_number_of_a_flood(home):
+    socket, peer = home.pair(transport="tcp", rcvhwm=0, sndhwm=0)
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append)
+    count = 300 if home.reference else 20_000
+    for i in range(count):
+        peer.send_multipart([b"%d" % i, b"x"])
+    home.wait(got, count)
+    assert got == [[b"%d" % i, b"x"] for i in range(count)]
+
+
+def test_messages_from_before_the_stream_and_the_callback(home):
+    socket, peer = home.pair()
+    for i in range(5):
+        peer.send(b"%d" % i)
+    stream = home.stream(socket)
+    home.settle()
+    got = home.recorder()
+    stream.on_recv(got.append)
+    home.wait(got, 5)
+    assert got == [[b"%d" % i] for i in range(5)]
+
+
+def test_messages_that_come_between_two_runs_of_the_loop(home):
+    socket, peer = home.pair()
+    got = home.recorder()
+    home.stream(socket).on_recv(got.append)
+    for i in range(3):
+        peer.send(b"%d" % i)
+        home.wait(got, i + 1)
+    assert got == [[b"0"], [b"1"], [b"2"]]
+
+
+def test_on_recv_stream_gets_the_stream(home):
+    got = home.recorder()
+    pairs = [home.pair() for _ in range(3)]
+    streams = [home.stream(socket) for socket, _ in pairs]
+    for stream in streams:
+        stream.on_recv_stream(lambda stream, msg: got.append((stream, msg)))
+    for i, (_, peer) in enumerate(pairs):
+        peer.send(b"%d" % i)
+    home.wait(got, 3)
+    assert sorted(got, key=lambda g: g[1]) == [(s, [b"%d" % i]) for i, s in enumerate(streams)]
+
+
+def test_receiving_tells_whether_there_is_a_callback(home):
+    stream = home.stream(home.socket(zmq.PULL))
+    assert not stream.receiving()
+    stream.on_recv(print)
+    assert stream.receiving()
+    stream.stop_on_recv()
+    assert not stream.receiving()
+    stream.on_recv_stream(print)
+    assert stream.receiving()
+    stream.on_recv_stream(None)
+    assert not stream.receiving()
+
+
+def test_a_message_the_user_keeps_is_not_touched_again(home):
+    """Our core uses the list of a message again if nobody kept it."""
+    socket, peer = home.pair()
+    kept = home.recorder()
+    home.stream(socket).on_recv(kept.append)
+    for i in range(10):
+        peer.send(b"%d" % i)
+    home.wait(kept, 10)
+    assert len({id(message) for message in kept}) == 10
+    assert kept == [[b"%d" % i] for i in range(10)]
+
+
+def test_callbacks_may_change_their_message(home):
+    socket, peer = home.pair()
+    seen = home.recorder()
+    changes = iter([list.clear, lambda m: m.append(b"more"), lambda m: m.__setitem__(0, None), len])
+
+    def callback(message):
+        seen.append(list(message))
+        next(changes, len)(message)
+
+    home.stream(socket).on_recv(callback)
+    for i in range(6):
+        peer.send(b"%d" % i)
+    home.wait(seen, 6)
+    assert seen == [[b"%d" % i] for i in range(6)]
+
+
+@pytest.mark.ours
+def test_no_reference_to_a_message_is_kept(home):
+    """Promise 16."""
+    import sys
+
+    socket, peer = home.pair()
+    counts = home.recorder()
+    frame = None
+
+    def callback(message):
+        nonlocal frame
+        if frame is not None:
+            counts.append(sys.getrefcount(frame))
+        frame = message[0]
+
+    home.stream(socket).on_recv(callback)
+    for _ in range(4):
+        peer.send(b"x" * 100)
+    home.wait(counts, 3)
+    assert counts == [2, 2, 2]  # `frame` and getrefcount's argument
+
+
+def test_bound_methods_partials_and_builtins(home):
+    import functools
+
+    class Receiver:
+        def __init__(self):
+            self.got = home.recorder()
+
+        def receive(self, message):
+            self.got.append(message)
+
+    receiver = Receiver()
+    for callback in (
+        receiver.receive,
+        functools.partial(Receiver.receive, receiver),
+        receiver.got.append,
+        lambda message: receiver.got.append(message),
+    ):
+        socket, peer = home.pair()
+        home.stream(socket).on_recv(callback)
+        peer.send(b"x")
+        before = len(receiver.got)
+        home.wait(receiver.got, before + 1)
+    assert receiver.got == [[b"x"]] * 4
+
+
+# -- pause and replacement --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backlog", [1, 10, 500])
+def test_pause_is_immediate(home, backlog):
+    """Promise 12, in the middle of a turn."""
+    socket, peer = home.pair(rcvhwm=0, sndhwm=0)
+    stream = home.stream(socket)
+    first = home.recorder()
+
+    def once(message):
+        stream.on_recv(None)
+        first.append(message)
+
+    stream.on_recv(once)
+    for i in range(backlog):
+        peer.send(b"%d" % i)
+    home.wait(first)
+    home.settle(20)
+    assert first == [[b"0"]]
+    rest = home.recorder()
+    stream.on_recv(rest.append)
+    if backlog > 1:
+        home.wait(rest, backlog - 1)
+    assert rest == [[b"%d" % i] for i in range(1, backlog)]
+
+
+def test_a_replaced_callback_gets_nothing_more(home):
+    socket, peer = home.pair(rcvhwm=0, sndhwm=0)
+    stream = home.stream(socket)
+    got = home.recorder()
+
+    def odd(message):
+        got.append(("odd", int(message[0])))
+        stream.on_recv(even)
+
+    def even(message):
+        got.append(("even", int(message[0])))
+        stream.on_recv(odd)
+
+    stream.on_recv(even)
+    for i in range(400):
+        peer.send(b"%d" % i)
+    home.wait(got, 400)
+    assert got == [("odd" if i % 2 else "even", i) for i in range(400)]
+
+
+def test_copy_can_change_in_the_middle(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+
+    def callback(message):
+        got.append(message)
+        stream.on_recv(callback, copy=len(got) % 2 == 0)
+
+    stream.on_recv(callback)
+    for _ in range(4):
+        peer.send(b"x")
+    home.wait(got, 4)
+    assert [type(m[0]) for m in got] == [bytes, zmq.Frame, bytes, zmq.Frame]
+
+
+def test_pause_from_another_streams_callback(home):
+    a, peer_a = home.pair(rcvhwm=0, sndhwm=0)
+    b, peer_b = home.pair()
+    flooded, other = home.stream(a), home.stream(b)
+    got, paused = home.recorder(), home.recorder()
+
+    def pause(message):
+        flooded.on_recv(None)
+        paused.append(len(got))
+
+    flooded.on_recv(got.append)
+    other.on_recv(pause)
+    peer_b.send(b"pause")
+    for _ in range(1000):
+        peer_a.send(b"x")
+    home.wait(paused)
+    home.settle(20)
+    assert len(got) == paused[0]
+    flooded.on_recv(got.append)
+    home.wait(got, 1000)
+    assert got == [[b"x"]] * 1000
+
+
+# -- what callbacks run in --------------------------------------------------------------------------
+
+variable = contextvars.ContextVar("variable", default="outside")
+
+
+@pytest.mark.deviates("pyzmq's callbacks run in the context of the stream's creation")
+def test_context_of_registration(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    seen = home.recorder()
+
+    def callback(message):
+        seen.append(variable.get())
+        variable.set("changed by a callback")
+
+    def register(value):
+        variable.set(value)
+        stream.on_recv(callback)
+
+    contextvars.copy_context().run(register, "first")
+    peer.send(b"x")
+    home.wait(seen)
+    contextvars.copy_context().run(register, "second")
+    peer.send(b"x")
+    home.wait(seen, 2)
+    assert seen == ["first", "second"]
+    assert variable.get() == "outside"
+
+
+@pytest.mark.deviates("pyzmq's callbacks run in the context of the stream's creation")
+def test_context_when_replaced_in_a_turn(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    seen = home.recorder()
+
+    def callback(message):
+        seen.append(variable.get())
+        contextvars.copy_context().run(register, message[0])
+
+    def register(value):
+        variable.set(value)
+        stream.on_recv(callback)
+
+    contextvars.copy_context().run(register, b"start")
+    for frame in (b"a", b"b", b"c"):
+        peer.send(frame)
+    home.wait(seen, 3)
+    assert seen == [b"start", b"a", b"b"]
+
+
+def test_coroutine_callbacks_start_in_order_and_are_held(home):
+    """Promise 13: nobody else holds the futures that these wait for."""
+    import gc
+
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    started, ended = home.recorder(), home.recorder()
+    waiting = weakref.WeakSet()
+
+    async def callback(message):
+        started.append(int(message[0]))
+        future = asyncio.get_running_loop().create_future()
+        waiting.add(future)
+        await future
+        ended.append(int(message[0]))
+
+    stream.on_recv(callback)
+    for i in range(50):
+        peer.send(b"%d" % i)
+    home.wait(started, 50)
+    gc.collect()
+    if not home.reference:
+        assert len(waiting) == 50
+    for future in list(waiting):
+        future.set_result(None)
+    if not home.reference:
+        home.wait(ended, 50)
+    assert started == list(range(50))
+    assert sorted(ended) == list(range(len(ended)))
+
+
+def test_coroutine_sends_its_reply(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    done = home.recorder()
+
+    async def callback(message):
+        await asyncio.sleep(0)
+        stream.send_multipart([b"re", *message])
+        done.append(1)
+
+    stream.on_recv(callback)
+    peer.send(b"x")
+    home.wait(done)
+    home.drained(stream)
+    assert peer.recv_multipart() == [b"re", b"x"]
+
+
+@pytest.mark.deviates("pyzmq logs the exception of a coroutine callback")
+def test_exception_of_a_coroutine_callback(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    done = home.recorder()
+
+    async def callback(message):
+        done.append(message)
+        raise ValueError("coroutine")
+
+    stream.on_recv(callback)
+    peer.send(b"a")
+    peer.send(b"b")
+    home.wait(done, 2)
+    home.run_until(lambda: len(home.errors) == 2)
+    found = home.expect_errors(ValueError, ValueError)
+    assert all(context["stream"] is stream for context in found)
+
+
+def test_a_loop_run_inside_a_callback(home):
+    """As nest_asyncio and old Jupyter kernels do: the stream goes on inside."""
+    if not home.name.startswith("own"):
+        pytest.skip("asyncio's own loop cannot run inside one of its handles without a patch")
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+
+    def callback(message):
+        got.append(message)
+        if len(got) == 1:
+            peer.send(b"inner")
+            stream.send(b"reply")
+            asyncio._set_running_loop(None)
+            inner = home.loop
+            thread_id, inner._thread_id = inner._thread_id, None
+            try:
+                inner.run_until_complete(until_two())
+            finally:
+                inner._thread_id = thread_id
+                asyncio._set_running_loop(inner)
+
+    async def until_two():
+        for _ in range(100_000):
+            if len(got) >= 2 and not stream.sending():
+                return
+            await asyncio.sleep(0)
+
+    stream.on_recv(callback)
+    peer.send(b"outer")
+    home.wait(got)
+    assert got == [[b"outer"], [b"inner"]]
+    assert peer.recv() == b"reply"
+    peer.send(b"after")
+    home.wait(got, 3)

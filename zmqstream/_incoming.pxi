@@ -1,0 +1,260 @@
+# The way in: from libzmq to the callback, in a turn and in a flush.
+
+cdef extern from "Python.h":
+    PyObject *PyObject_Vectorcall(
+        PyObject *callable, PyObject **args, size_t nargs, PyObject *names) noexcept
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+
+cdef extern from *:
+    """
+    /* Whether nobody but us holds `o`: then it can be used again for the next message. */
+    #ifdef Py_GIL_DISABLED
+    #define ZS_ONLY_OURS(o) 0
+    #else
+    #define ZS_ONLY_OURS(o) (Py_REFCNT (o) == 1)
+    #endif
+    """
+    bint ZS_ONLY_OURS(PyObject *o) noexcept
+
+cdef enum:
+    TURN_MESSAGES = 256    # a turn's budget
+    TURN_NS = 1_000_000    # likewise
+    LARGE_FRAME = 16384    # libzmq's copy of a larger frame is let go before the callback runs
+
+cdef enum Receipt:         # why a loop over messages ended
+    NOTHING_LEFT
+    BUDGET_SPENT
+    LOOK_AROUND            # `changes` grew
+
+
+cdef class Incoming(Outgoing):
+    def __cinit__(self, *args, **kwargs):
+        self.recv_copy = True
+
+    cdef int wanted(self) noexcept:
+        return (
+            (POLLIN if self.recv_callback is not None else 0) | (POLLOUT if self.queue.count else 0)
+        )
+
+    cdef int settle(self) except -1:
+        if self.running or self.state == CLOSED:
+            return 0  # if running: the outermost turn or flush will
+        if self.clean and self.queue.count == 0:
+            # The last libzmq call was a receive that found nothing. Before it says so,
+            # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
+            self.clean = False  # true once: user code may run before the next operation
+            self.checked = self.reactor.epoch
+            self.state = ARMED if self.recv_callback is not None else IDLE
+            return self.reactor.unlink(self)
+        return Source.settle(self)
+
+    # -- a turn ---------------------------------------------------------------------------------
+
+    cdef int turn(self) except -1:
+        cdef Budget budget
+        cdef bint more = False
+        budget.left = TURN_MESSAGES
+        budget.raising = False
+        budget.unlooked = budget.looked = 1
+        budget.last = self.reactor.now
+        budget.deadline = budget.last + TURN_NS
+        self.running += 1
+        self.clean = self.blocked = False
+        try:
+            if self.parked_count:
+                self.unpark(&budget)
+            if self.input_due and self.recv_callback is not None:
+                more = self.receive_turn(&budget) == BUDGET_SPENT
+            if self.queue.count and not more and not self.blocked and self.held != self.reactor.iteration:
+                more = self.drain(&budget)
+        except BaseException:
+            more = False
+            raise
+        finally:
+            self.running -= 1
+            if more and self.running == 0 and self.index >= 0:
+                self.reactor.enqueue_later(self)
+            else:
+                self.settle()
+        return 0
+
+    cdef int receive_turn(self, Budget *budget) except -1:
+        """Receive, in the context that on_recv() was called in."""
+        cdef object context
+        cdef int result = LOOK_AROUND
+        while (
+            result == LOOK_AROUND and self.recv_callback is not None
+            and self.held != self.reactor.iteration
+        ):
+            context = self.recv_context
+            if self.running > 1:
+                context = context.copy()  # the loop runs inside our callback: it is entered
+            PyContext_Enter(context)
+            try:
+                result = self.receive_loop(budget)
+            finally:
+                PyContext_Exit(context)
+        return result
+
+    cdef int receive_loop(self, Budget *budget) except -1:
+        """The way in, as long as nothing changes. Returns a Receipt."""
+        cdef zmq_msg_t msg
+        cdef void *handle
+        cdef int size, changes = self.changes
+        cdef bint copy = self.recv_copy
+        cdef object callback = self.recv_callback
+        cdef object message
+        cdef PyObject *args[3]         # the first is room for a bound method's self
+        cdef Py_ssize_t last = 1       # where the message goes
+        cdef PyObject *frame
+        cdef PyObject *single = NULL   # a list of one frame, used again if nobody kept it
+        cdef PyObject *result
+        if self.recv_stream:
+            args[1] = <PyObject *> self
+            last = 2
+        lib.msg_init(&msg)
+        try:
+            while True:
+                handle = self.handle()
+                if handle is NULL:
+                    self.failed(ENOTSOCK)
+                    return NOTHING_LEFT
+                size = lib.msg_recv(&msg, handle, DONTWAIT)
+                if size < 0:
+                    return self.receive_failed(lib.last_error())
+
+                message = None
+                if copy and not lib.msg_more(&msg):
+                    frame = new_bytes(
+                        <char *> lib.msg_data(&msg), size if size < INT_MAX else lib.msg_size(&msg))
+                    if frame is NULL:
+                        report_pending(self.reactor.loop, "receiving", self, None)
+                        return BUDGET_SPENT
+                    if single is NULL:
+                        single = new_list(1)
+                        if single is NULL:
+                            Py_XDECREF(frame)
+                            report_pending(self.reactor.loop, "receiving", self, None)
+                            return BUDGET_SPENT
+                    replace_only_item(single, frame)
+                    args[last] = single
+                else:
+                    message = self.receive_rest(handle, &msg, size, copy)
+                    if message is None:
+                        return BUDGET_SPENT
+                    args[last] = <PyObject *> message
+                if size > LARGE_FRAME:
+                    lib.msg_close(&msg)
+                    lib.msg_init(&msg)
+
+                self.reactor.epoch += 1
+                result = PyObject_Vectorcall(
+                    <PyObject *> callback, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+                message = None
+                if single is not NULL:
+                    if ZS_ONLY_OURS(single) and PyList_GET_SIZE(single) == 1:
+                        replace_only_item(single, new_none())  # a message ends with its callback
+                    else:
+                        Py_XDECREF(single)
+                        single = NULL
+                if result is NULL:
+                    report_pending(self.reactor.loop, "the on_recv callback", self, callback)
+                else:
+                    if result is not <PyObject *> None:
+                        self.returned(<object> result, callback)
+                    Py_XDECREF(result)
+
+                if self.changes != changes:
+                    self.clean = False  # a flush may have set it, and user code ran since
+                    return BUDGET_SPENT if spent(budget) else LOOK_AROUND
+                if self.queue.count and not self.blocked and self.drain(budget):
+                    return BUDGET_SPENT
+                if self.changes != changes:
+                    return BUDGET_SPENT if spent(budget) else LOOK_AROUND
+                if spent(budget):
+                    return BUDGET_SPENT
+        finally:
+            lib.msg_close(&msg)
+            Py_XDECREF(single)
+
+    cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy):
+        """The message that begins in `msg`; None if it had to be given up, which was reported."""
+        try:
+            return message_in(handle, msg, size, copy)
+        except BaseException as error:
+            report(self.reactor.loop, "receiving", self, None, error)
+        return None
+
+    cdef int receive_failed(self, int code) except -1:
+        """zmq_msg_recv() had no message. Returns a Receipt."""
+        if code == EAGAIN:
+            self.clean = True
+            self.input_due = False
+            return NOTHING_LEFT
+        if code == EINTR:
+            PyErr_CheckSignals()
+            self.reactor.check()
+            return BUDGET_SPENT  # try again
+        self.input_due = False
+        # Not now (a REQ before its request was sent), or never (a PUSH): a look at EVENTS, which
+        # settle() takes, says the same without an error.
+        if code != EFSM and code != ENOTSUP:
+            self.failed(code)
+        return NOTHING_LEFT
+
+    # -- in a flush -----------------------------------------------------------------------------
+
+    cdef int flush_loop(self, int flag, Budget *budget) except -1:
+        cdef bint receive = (flag & POLLIN) != 0
+        cdef bint receiver = self.recv_callback is not None
+        cdef Budget one = budget[0]
+        cdef int before = -1
+        while budget.left > 0 and budget.left != before and self.state != CLOSED:
+            before = budget.left
+            # Without a receiver messages are dropped, but not those that its callback left behind
+            # when it said on_recv(None).
+            if receive and (self.recv_callback is not None or not receiver):
+                budget.left -= 1  # also if its callback raises
+                receive = self.flush_receive()
+                if not receive:
+                    budget.left += 1
+            if (
+                flag & POLLOUT and budget.left > 0 and self.state != CLOSED
+                and self.queue.count and not self.blocked
+            ):
+                one.left = 1
+                try:
+                    self.drain(&one)
+                except BaseException:
+                    budget.left -= 1
+                    raise
+                budget.left -= 1 - one.left
+        return 0
+
+    cdef bint flush_receive(self) except -1:
+        """Receive a message, and drop it if nobody wants it. Returns whether there was one."""
+        cdef zmq_msg_t msg
+        cdef int size
+        cdef object callback = self.recv_callback
+        cdef object message
+        cdef void *handle = self.handle()
+        if handle is NULL:
+            self.failed(ENOTSOCK)
+            return False
+        lib.msg_init(&msg)
+        try:
+            while True:
+                size = lib.msg_recv(&msg, handle, DONTWAIT)
+                if size >= 0:
+                    break
+                if self.receive_failed(lib.last_error()) == NOTHING_LEFT:
+                    return False
+            self.clean = False
+            message = message_in(handle, &msg, size, self.recv_copy)
+        finally:
+            lib.msg_close(&msg)
+        if callback is not None:
+            self.reactor.epoch += 1
+            self.returned(callback(self, message) if self.recv_stream else callback(message), callback)
+            self.clean = False
+        return True
