@@ -1,0 +1,122 @@
+/* The least that libzmq itself needs: the loops that every binding is held against.
+ *
+ * No libzmq is linked and no zmq.h is needed: the functions come as addresses, from the very
+ * library that pyzmq has loaded. zmq_msg_t is 64 bytes aligned as a pointer, by libzmq's stable
+ * ABI. Every function returns nanoseconds, or -errno of the libzmq call that failed. None allocates
+ * and none looks at a clock within its loop, but round_trips(), whose work that is.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct {
+    unsigned char _[64] __attribute__ ((aligned (sizeof (void *))));
+} zmq_msg_t;
+
+enum { DONTWAIT = 1, SNDMORE = 2 };
+
+typedef struct { /* in the order of climit.py's NAMES */
+    int (*msg_init) (zmq_msg_t *);
+    int (*msg_init_size) (zmq_msg_t *, size_t);
+    int (*msg_close) (zmq_msg_t *);
+    void *(*msg_data) (zmq_msg_t *);
+    int (*msg_more) (const zmq_msg_t *);
+    int (*msg_recv) (zmq_msg_t *, void *, int);
+    int (*msg_send) (zmq_msg_t *, void *, int);
+    int (*last_error) (void);
+} libzmq;
+
+static int64_t now (void)
+{
+    struct timespec t;
+    clock_gettime (CLOCK_MONOTONIC, &t);
+    return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Receive `messages` whole messages into one zmq_msg_t; EAGAIN with DONTWAIT is a failure. */
+int64_t climit_receive (const libzmq *zmq, void *socket, int64_t messages, int flags)
+{
+    zmq_msg_t msg;
+    int64_t start, result;
+    zmq->msg_init (&msg);
+    start = now ();
+    for (int64_t i = 0; i < messages; i++) {
+        do {
+            if (zmq->msg_recv (&msg, socket, flags) < 0) {
+                result = -zmq->last_error ();
+                goto end;
+            }
+        } while (zmq->msg_more (&msg));
+    }
+    result = now () - start;
+end:
+    zmq->msg_close (&msg);
+    return result;
+}
+
+/* Send `messages` messages of `frames` frames, each a copy of the `size` bytes at `data`. */
+int64_t climit_send (
+  const libzmq *zmq, void *socket, int64_t messages, int frames, const void *data, size_t size)
+{
+    zmq_msg_t msg;
+    int64_t start = now ();
+    for (int64_t i = 0; i < messages; i++) {
+        for (int frame = 1; frame <= frames; frame++) {
+            if (zmq->msg_init_size (&msg, size) < 0)
+                return -zmq->last_error ();
+            memcpy (zmq->msg_data (&msg), data, size);
+            if (zmq->msg_send (&msg, socket, frame < frames ? SNDMORE : 0) < 0) {
+                int64_t error = zmq->last_error ();
+                zmq->msg_close (&msg);
+                return -error;
+            }
+        }
+    }
+    return now () - start;
+}
+
+/* Send messages of 16 B that begin with their number, counted from 0; the last of two frames. */
+int64_t climit_send_numbered (const libzmq *zmq, void *socket, int64_t messages)
+{
+    int64_t data[2] = {0, 0};
+    int64_t start = now ();
+    while (data[0] < messages) {
+        int frames = data[0] + 1 < messages ? 1 : 2;
+        int64_t result = climit_send (zmq, socket, 1, frames, data, sizeof data);
+        if (result < 0)
+            return result;
+        data[0]++;
+    }
+    return now () - start;
+}
+
+/* Send every message of one frame back, for ever. */
+int64_t climit_echo (const libzmq *zmq, void *socket)
+{
+    zmq_msg_t msg;
+    int64_t error;
+    zmq->msg_init (&msg);
+    while (zmq->msg_recv (&msg, socket, 0) >= 0 && zmq->msg_send (&msg, socket, 0) >= 0)
+        ;
+    error = zmq->last_error ();
+    zmq->msg_close (&msg);
+    return -error;
+}
+
+/* Send a message, wait for its echo, and again; `each` gets what every round trip took. */
+int64_t climit_round_trips (
+  const libzmq *zmq, void *socket, int64_t trips, const void *data, size_t size, int64_t *each)
+{
+    int64_t begin = now ();
+    for (int64_t i = 0; i < trips; i++) {
+        int64_t start = now ();
+        int64_t result = climit_send (zmq, socket, 1, 1, data, size);
+        if (result >= 0)
+            result = climit_receive (zmq, socket, 1, 0);
+        if (result < 0)
+            return result;
+        each[i] = now () - start;
+    }
+    return now () - begin;
+}

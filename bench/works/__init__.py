@@ -1,0 +1,5 @@
+"""The works, in the order they are run."""
+
+from works import pingpong, receive, send, tcp, timer
+
+WORKS = [*receive.WORKS, *send.WORKS, *pingpong.WORKS, *tcp.WORKS, *timer.WORKS]

@@ -1,0 +1,71 @@
+"""How late a timer is while a stream is flooded."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from time import perf_counter
+
+from harness import OURS, STREAM, Figure, Floor, Measure, Work, quantile
+from sockets import filled_queue
+from streams import KINDS, Kind
+
+PERIOD = 0.010
+BUSY = 20e-6
+
+
+def lateness(kind: Kind, n: int) -> Figure:
+    late = [seconds * 1e9 for seconds in kind.run(ticks(kind, n))]
+    return Figure(quantile(late, 0.99), {"p50": quantile(late, 0.50), "max": max(late)})
+
+
+async def ticks(kind: Kind, n: int) -> list[float]:
+    """How late each of n ticks was, in seconds."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    late: list[float] = []
+    received = 0
+
+    def busy(message: list[bytes]) -> None:
+        nonlocal received
+        received += 1
+        end = perf_counter() + BUSY
+        while perf_counter() < end:
+            pass
+
+    def tick() -> None:
+        nonlocal due
+        late.append(loop.time() - due)
+        if len(late) == n:
+            done.set_result(None)
+        else:
+            due += PERIOD  # whenever this one came: being late makes the next ones late, too
+            loop.call_at(due, tick)
+
+    waiting = int(n * PERIOD / BUSY * 1.5) + 10_000
+    with filled_queue(waiting, 1, 16) as pull:
+        stream = kind.stream(pull)
+        stream.on_recv(busy)
+        due = loop.time() + PERIOD
+        loop.call_at(due, tick)
+        await done
+        await kind.close(stream)
+    assert n * PERIOD / BUSY / 4 < received < waiting, "it was not flooded all the time"
+    return late
+
+
+WHAT = """\
+A timer every 10 ms, due at times fixed beforehand, on a loop whose stream always has messages
+waiting (1 x 16 B, inproc) and a callback that is busy for 20 us. Measured: how late each tick
+was. The figure is the p99 of a round's ticks; p50 and the maximum are beside it. asyncio's own
+timers are up to 1 ms late, as epoll counts milliseconds."""
+
+WORKS = [
+    Work(
+        "10 ms timer under flood, p99",
+        "late",
+        WHAT,
+        {name: Measure(partial(lateness, KINDS[name]), 200) for name in (OURS, STREAM)},
+        (Floor("limit", bound=5e6), Floor("time", STREAM)),
+    )
+]
