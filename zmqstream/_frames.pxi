@@ -25,6 +25,15 @@ cdef extern from "Python.h":
     PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) noexcept
     PyObject *new_list "PyList_New"(Py_ssize_t) noexcept
 
+cdef extern from *:
+    """
+    static inline PyObject *zs_new_object (PyObject *type, PyObject *args, PyObject *kwargs)
+    {
+        return ((PyTypeObject *) type)->tp_new ((PyTypeObject *) type, args, kwargs);
+    }
+    """
+    object new_object "zs_new_object"(object type, object args, PyObject *kwargs)
+
 cdef enum:
     FRAMES_ON_STACK = 16  # frames of a message kept on the C stack before a list or heap is used
 
@@ -57,8 +66,8 @@ cdef inline bytes bytes_in(zmq_msg_t *msg, int size):
 
 cdef Frame frame_in(zmq_msg_t *msg, bint more):
     """A received frame as a zmq.Frame, which takes over the memory of `msg`."""
-    # Not zmq.Frame(): parsing its arguments costs twice what the rest does.
-    cdef Frame frame = _FrameType.__new__(_FrameType)
+    # Not zmq.Frame(): that parses arguments, and fills fields that are None anyway.
+    cdef Frame frame = new_object(_FrameType, (), NULL)
     lib.msg_init(&frame.zmq_msg)  # before anything can fail: its destructor closes it
     lib.msg_move(&frame.zmq_msg, msg)
     frame.more = more
@@ -197,7 +206,8 @@ cdef object snapshot_frame(
     if isinstance(frame, Frame):
         tracker = (<Frame> frame).tracker
         if track and not tracker:
-            raise ValueError(f"frame {i} is a zmq.Frame that was made without track=True: not a tracked message")
+            raise ValueError(
+                f"frame {i} is a zmq.Frame that was made without track=True: not a tracked message")
         if tracker is not None:
             trackers.append(tracker)
         return frame
