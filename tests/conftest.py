@@ -197,7 +197,7 @@ async def _awaited(future):
 
 def pytest_configure(config):
     config.addinivalue_line(
-        "markers", "deviates(why): the contract deviates from pyzmq on purpose; not run on its class"
+        "markers", "deviates(why): the contract deviates from pyzmq's class, which is not tested"
     )
     config.addinivalue_line("markers", "ours: about what pyzmq's class does not have")
 

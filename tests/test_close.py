@@ -214,7 +214,7 @@ def test_linger_must_be_a_number(home):
     assert not stream.closed()
 
 
-# -- the raw socket is closed behind our back -------------------------------------------------------
+# -- the raw socket is closed behind our back -----------------------------------------------------
 
 
 @pytest.mark.ours
@@ -289,7 +289,7 @@ def test_descriptor_used_again(home):
             stream.close()
 
 
-# -- the context is terminated ----------------------------------------------------------------------
+# -- the context is terminated --------------------------------------------------------------------
 
 
 @pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
@@ -342,7 +342,7 @@ def test_context_destroyed(home):
         stream.close()
 
 
-# -- what is left -----------------------------------------------------------------------------------
+# -- what is left ---------------------------------------------------------------------------------
 
 
 @pytest.mark.ours

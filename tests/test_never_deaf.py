@@ -266,7 +266,7 @@ def test_late_by_less_than_100_ms(home, others, throttled):
     assert sorted(late)[2] < 0.1
 
 
-# -- without raw sockets ------------------------------------------------------------------------------
+# -- without raw sockets --------------------------------------------------------------------------
 
 
 def test_paused_and_back(home, others):

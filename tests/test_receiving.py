@@ -212,7 +212,7 @@ def test_bound_methods_partials_and_builtins(home):
     assert receiver.got == [[b"x"]] * 4
 
 
-# -- pause and replacement --------------------------------------------------------------------------
+# -- pause and replacement ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backlog", [1, 10, 500])
@@ -298,7 +298,7 @@ def test_pause_from_another_streams_callback(home):
     assert got == [[b"x"]] * 1000
 
 
-# -- what callbacks run in --------------------------------------------------------------------------
+# -- what callbacks run in ------------------------------------------------------------------------
 
 variable = contextvars.ContextVar("variable", default="outside")
 

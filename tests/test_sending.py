@@ -179,7 +179,7 @@ def test_sends_from_a_callback_go_out_in_the_same_iteration(home):
     assert (peer.recv(), other_peer.recv()) == (b"reply", b"to another")
 
 
-# -- on_send ----------------------------------------------------------------------------------------
+# -- on_send --------------------------------------------------------------------------------------
 
 
 def test_on_send_gets_message_and_status(home):
@@ -315,7 +315,7 @@ def test_coroutine_on_send(home):
     assert done == [[b"x"]]
 
 
-# -- failures ---------------------------------------------------------------------------------------
+# -- failures -------------------------------------------------------------------------------------
 
 
 def mandatory_router(home):
@@ -421,7 +421,7 @@ def test_a_stalled_peer_of_a_mandatory_router_stops_nobody(home):
         assert [g for g in got if g[0] == name] == [(name, i, None) for i in range(50)]
 
 
-# -- bad input: the error is at the call, and nothing of the message is queued ------------------------
+# -- bad input: the error is at the call, and nothing of the message is queued --------------------
 
 
 @pytest.mark.deviates("pyzmq logs an error when the message's turn comes")
@@ -479,7 +479,7 @@ def test_not_callable(home):
 def test_track_needs_a_tracked_frame(home):
     socket, _ = home.pair()
     stream = home.stream(socket)
-    with pytest.raises(ValueError, match="frame 1.*not a tracked message"):
+    with pytest.raises(ValueError, match=r"frame 1.*not a tracked message"):
         stream.send_multipart([b"x", zmq.Frame(b"y" * 100_000)], copy=False, track=True)
     assert not stream.sending()
 
@@ -502,7 +502,7 @@ def test_unknown_keywords_are_told(home):
     assert (peer.recv(), peer.recv()) == (b"x", b"y")
 
 
-# -- threads ----------------------------------------------------------------------------------------
+# -- threads --------------------------------------------------------------------------------------
 
 
 @pytest.mark.deviates("pyzmq's send is not thread-safe")

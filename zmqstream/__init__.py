@@ -4,7 +4,7 @@
 are loops that dispatch it in C, and it works on any other asyncio loop, too.
 """
 
-from zmqstream import _pyzmq  # noqa: F401, I001  first: it explains a pyzmq that does not fit
+from zmqstream import _pyzmq  # noqa: F401  first: it explains a pyzmq that does not fit
 from zmqstream.eventloop import EventLoop, new_event_loop, run
 from zmqstream.ioloop import IOLoop
 from zmqstream.stream import ZMQStream

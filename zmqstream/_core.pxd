@@ -185,7 +185,7 @@ cdef class Outgoing(Source):
     cdef int running            # turns and flushes under way, nested
     cdef SendQueue queue
     cdef dict parked            # ROUTER: {peer: SendQueue} of peers that refused; None: never
-    cdef Py_ssize_t parked_count  # messages in it
+    cdef Py_ssize_t parked_count      # messages in it
     cdef bint blocked           # libzmq refused the oldest message in this turn
     cdef bint clean             # the last libzmq call was a receive that found nothing
     cdef object send_callback   # of on_send, or None
@@ -209,8 +209,7 @@ cdef class Outgoing(Source):
 
 cdef class Incoming(Outgoing):
     """The way in of one stream, and its turns."""
-    cdef int changes            # grows when a loop over messages must look around: receiver
-                                # replaced, flushed, closed
+    cdef int changes            # grows when a loop over messages must look around
     cdef object recv_callback   # of on_recv, or None
     cdef object recv_context    # the contextvars context of its registration
     cdef bint recv_copy         # bytes rather than Frames
@@ -226,7 +225,7 @@ cdef class Incoming(Outgoing):
 
 cdef class Stream(Incoming):
     """One ZMQStream: see ZMQStream in stream.py for the public documentation."""
-    cdef readonly object io_loop  # as given by the caller, or found
+    cdef readonly object io_loop    # as given by the caller, or found
     cdef object py_socket       # what the `socket` attribute shows; None when closed
     cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
     cdef bint own_send          # the class does not override send_multipart()

@@ -6,14 +6,15 @@ This file is a table of contents; the data model is in _core.pxd, the code in th
 the order of a message's way in.
 """
 
-import asyncio
-import logging
-import os
-import selectors
-import warnings
+# for the fragments; the linter does not look into them
+import asyncio  # no-cython-lint
+import logging  # no-cython-lint
+import os  # no-cython-lint
+import selectors  # no-cython-lint
+import warnings  # no-cython-lint
 
-cimport cython
-import zmq
+cimport cython  # no-cython-lint
+import zmq  # no-cython-lint
 
 include "_libzmq.pxi"      # libzmq's functions, from the library that pyzmq has loaded
 include "_errors.pxi"      # libzmq's error codes to exceptions; reporting
