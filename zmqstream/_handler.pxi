@@ -18,6 +18,9 @@ cdef class SocketHandler(Source):
 
     def update(self, int mask):
         """Ask for other events: zmq.POLLIN and zmq.POLLOUT."""
+        if self.state == CLOSED:
+            self.reactor.check()
+            raise zmq_error(ENOTSOCK)
         self.mask = mask
         self.reactor.enqueue(self)
 

@@ -4,6 +4,13 @@
 cdef object EVENT_READ = selectors.EVENT_READ
 
 
+cdef object no_readers(loop):
+    return TypeError(
+        f"streams need a loop with add_reader(), and this one has none: {loop!r}; use zmqstream.run(), "
+        "or asyncio.SelectorEventLoop"
+    )
+
+
 def _nothing():
     """What a loop is woken with."""
 
@@ -29,6 +36,27 @@ cdef class HomeReactor(Reactor):
         if hasattr(loop, "_ready") and hasattr(loop, "_stopping") and hasattr(loop, "_scheduled"):
             self.loop_ready = loop._ready
 
+    def step_aside(self, int fd):
+        """asyncio is to watch `fd`: a source that does watches a duplicate from now on."""
+        cdef Source source
+        cdef int duplicate, code
+        if self.epfd < 0 or not 0 <= fd < self.by_fd_size or self.by_fd[fd] is NULL:
+            return
+        source = <Source> self.by_fd[fd]
+        if source.handle() is NULL:
+            source.failed(ENOTSOCK)  # closed directly, and the number is in use again
+        elif source.watched == fd:
+            duplicate = os.dup(fd)
+            if zs_epoll_add(self.epfd, duplicate) < 0:
+                code = errno
+                os.close(duplicate)
+                raise OSError(code, f"cannot poll {source!r}: {os.strerror(code)}")
+            zs_epoll_remove(self.epfd, fd)
+            source.watched = duplicate
+            self.map_fd(source, source.watched)
+            source.input_due = True
+            self.enqueue(source)
+
     def close(self):
         """Let go of all sources; the loop is being closed."""
         self.close_sources()
@@ -36,8 +64,8 @@ cdef class HomeReactor(Reactor):
 
     cdef int watch(self, Source source) except -1:
         if self.poller != "epoll":
-            if source.fd in self.selector.get_map():
-                source.watched = os.dup(source.fd)
+            # always our own descriptor: asyncio may come to watch the other one at any time
+            source.watched = os.dup(source.fd)
             self.selector.register(source.watched, EVENT_READ, source)
             return 0
         if zs_epoll_add(self.epfd, source.watched) < 0:
@@ -194,9 +222,11 @@ cdef class GuestReactor(Reactor):
                 raise OSError(errno, f"cannot make an epoll descriptor: {os.strerror(errno)}")
             try:
                 self.loop.add_reader(self.epfd, self._on_readable)
-            except BaseException:
+            except BaseException as error:
                 zs_close(self.epfd)
                 self.epfd = -1
+                if isinstance(error, NotImplementedError):
+                    raise no_readers(self.loop) from None
                 raise
         self.attached = True
         self.timer = self.loop.call_later(SWEEP_NS * 1e-9, self._on_timer)
@@ -229,9 +259,11 @@ cdef class GuestReactor(Reactor):
                 # our own descriptor: add_reader() would replace somebody else's reader of it
                 source.watched = os.dup(source.fd)
                 self.loop.add_reader(source.watched, self._on_source, source)
-        except BaseException:
+        except BaseException as error:
             if not self.sources:
                 self.detach()
+            if isinstance(error, NotImplementedError):
+                raise no_readers(self.loop) from None
             raise
         return 0
 

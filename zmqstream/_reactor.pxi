@@ -172,6 +172,8 @@ cdef class Reactor:
 
     cdef int enqueue(self, Source source) except -1:
         """Give `source` a turn in this pass, or in the next one if none is under way."""
+        if source.index < 0:
+            return 0  # not of this loop any more: the lists only borrow their members
         source.state = READY
         if source.listed is NULL:
             self.link(source, &self.ready)
@@ -181,7 +183,7 @@ cdef class Reactor:
 
     cdef int enqueue_later(self, Source source) except -1:
         """Give `source`, which has just had a turn, another one in the next pass."""
-        if self.current is None:
+        if self.current is None or source.index < 0:
             return self.enqueue(source)
         source.state = READY
         if source.listed is NULL:
@@ -376,8 +378,10 @@ cdef class Reactor:
             return None
         for i in range(count):
             fd = zs_event_fd(&events[i])
+            source = None
             if fd < self.by_fd_size and self.by_fd[fd] is not NULL:
                 source = <Source> self.by_fd[fd]
+            if source is not None and source.watched == fd:
                 source.input_due = True
                 self.enqueue(source)
             elif keys is not None:
