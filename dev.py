@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("ZMQSTREAM_VENV", ROOT / ".venv"))
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / "python"
 SOURCES = ("pyproject.toml", "setup.py", "zmqstream/*.p*", "zmqstream/include/*.h")
 
 
@@ -37,7 +38,7 @@ def set_up() -> None:
     newest = max(path.stat().st_mtime for pattern in SOURCES for path in ROOT.glob(pattern))
     if stamp.exists() and stamp.stat().st_mtime >= newest:
         return
-    if not PYTHON.exists():
+    if not BIN.exists():
         say(f"making a virtual environment in {VENV.name}")
         venv.create(VENV, with_pip=True)
     say("building and installing zmqstream, with what its tests need (about a minute)")
@@ -52,11 +53,12 @@ def main(arguments: list[str]) -> None:
     if command not in ("demo", "test"):
         sys.exit((__doc__ or "").strip())
     set_up()
-    # from outside the package's source, so that what is installed is what runs
     if command == "demo":
         run(PYTHON, ROOT / "bench" / "demo.py", *arguments[1:])
     else:
-        run(PYTHON, "-m", "pytest", "--import-mode=importlib", *(arguments[1:] or ["tests"]))
+        # Not `python -m pytest`: that would put this folder first on the path, and import the
+        # package's sources instead of what was built and installed.
+        run(BIN / "pytest", *arguments[1:])
 
 
 if __name__ == "__main__":

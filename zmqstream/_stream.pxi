@@ -182,6 +182,7 @@ cdef class Stream(Incoming):
         tracker = tracker_of(trackers) if trackers else None
         if callback is not None or tracker is not None:
             extra = SendExtra(callback, context_for(callback), tracker)
+        self.check_usable()  # again: the snapshot may have run user code, and other threads
         return self.enqueue_frames(frames, flags, extra)
 
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1:
