@@ -197,6 +197,27 @@ def test_touched_through_the_stream(home, others, throttled):
 
 
 @deaf
+def test_touched_through_the_stream_is_repaired_at_once(home, others, throttled):
+    """Whoever takes `stream.socket` is looked after before the next sweep of all, however many."""
+    stream, socket, peer, got = listening(home)
+    at_once = 0
+    for _ in range(7):
+        events = home.recorder()
+        stream.on_recv(lambda message, events=events: events.append("message"))
+
+        def touch(events=events):
+            throttled()
+            peer.send(b"x")
+            stream.socket.getsockopt(zmq.EVENTS)
+            home.loop.call_later(0.002, events.append, "timer")
+
+        home.loop.call_soon(touch)
+        home.wait(events, 2)
+        at_once += events[0] == "message"
+    assert at_once >= 5
+
+
+@deaf
 def test_raw_receive_leaves_the_others(home, others, throttled):
     stream, socket, peer, got = listening(home)
     throttled()
