@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import sys
 import weakref
 
 import pytest
@@ -167,24 +168,25 @@ def test_callbacks_may_change_their_message(home):
 
 @pytest.mark.ours
 def test_no_reference_to_a_message_is_kept(home):
-    """Promise 16."""
-    import sys
-
+    """Promise 16: not even until the next message, or the turn's end."""
     socket, peer = home.pair()
+    stream = home.stream(socket)
     counts = home.recorder()
     frame = None
 
     def callback(message):
         nonlocal frame
-        if frame is not None:
-            counts.append(sys.getrefcount(frame))
         frame = message[0]
+        stream.send(b"x", callback=count)  # called right after this callback, in the same turn
 
-    home.stream(socket).on_recv(callback)
+    def count(msg, status):
+        counts.append(sys.getrefcount(frame))
+
+    stream.on_recv(callback)
     for _ in range(4):
         peer.send(b"x" * 100)
-    home.wait(counts, 3)
-    assert counts == [2, 2, 2]  # `frame` and getrefcount's argument
+    home.wait(counts, 4)
+    assert counts == [2] * 4  # `frame`, and getrefcount's argument
 
 
 def test_bound_methods_partials_and_builtins(home):

@@ -133,7 +133,6 @@ cdef class Reactor:
     cdef int remove(self, Source source) except -1:
         """Forget a source. Before its socket is closed: the descriptor's number is reused at once."""
         cdef Source last
-        cdef bint watching
         if source.index < 0:
             return 0
         self.unlink(source)
@@ -145,14 +144,9 @@ cdef class Reactor:
         if source.suspect:
             source.suspect = False
             self.suspects.remove(source)
-        # not so where the socket was closed directly and its number is another source's now
-        watching = self.by_fd[source.watched] is <PyObject *> source
-        if self.by_fd[source.fd] is <PyObject *> source:
-            self.by_fd[source.fd] = NULL
-        if watching:
-            self.by_fd[source.watched] = NULL
-            if self.generation == fork_generation:
-                self.unwatch(source)
+        self.by_fd[source.fd] = self.by_fd[source.watched] = NULL
+        if self.generation == fork_generation:
+            self.unwatch(source)
         if source.watched != source.fd:
             os.close(source.watched)
         source.watched = -1

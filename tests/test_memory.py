@@ -1,0 +1,186 @@
+"""Promises 15 and 16: what is queued costs little, and nothing is left behind.
+
+Each runs in a process of its own, where nobody else allocates. Resident memory is read from
+/proc, descriptors are counted there.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+COMMON = """
+import asyncio, gc, itertools, os, sys
+import zmq
+from zmqstream import EventLoop, ZMQStream
+
+context = zmq.Context()
+loop = EventLoop() if sys.argv[1] == "own" else asyncio.SelectorEventLoop()
+
+numbers = itertools.count()
+
+def pair():
+    address = f"inproc://{next(numbers)}"
+    a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    a.linger = b.linger = 0
+    a.hwm = b.hwm = 0
+    b.bind(address)
+    a.connect(address)
+    return a, b
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+def spin():
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+
+def settled(measure, limit):
+    # libzmq frees sockets in a thread of its own: look until it has
+    for _ in range(2000):
+        if measure() <= limit:
+            break
+        loop.run_until_complete(asyncio.sleep(0.005))
+    return measure()
+"""
+
+
+def run(program, home):
+    result = subprocess.run(
+        [sys.executable, "-c", COMMON + program, home], capture_output=True, text=True, timeout=100
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(params=["own", "asyncio"])
+def home(request):
+    return request.param
+
+
+def test_opened_and_closed(home):
+    run(
+        """
+def cycle():
+    for _ in range(200):
+        a, b = pair()
+        stream = ZMQStream(a, loop)
+        stream.on_recv(lambda message, stream=stream: None)
+        stream.on_send(lambda *args, stream=stream: None)
+        stream.set_close_callback(lambda stream=stream: None)
+        stream.send(b"x", callback=lambda *args, stream=stream: None)
+        stream.send_multipart([b"x", bytearray(b"y")])
+        b.send_multipart([b"x", b"y"])
+        spin()
+        stream.send(b"left in the queue")
+        stream.close()
+        b.close()
+    gc.collect()
+
+cycle(); cycle()
+fds, memory, objects = descriptors(), resident(), len(gc.get_objects())
+for _ in range(8):
+    cycle()
+assert settled(descriptors, fds + 4) <= fds + 4, (fds, descriptors())
+assert len(gc.get_objects()) <= objects + 20, (objects, len(gc.get_objects()))
+assert settled(resident, memory + 2**20) <= memory + 2**20, (memory, resident())
+""",
+        home,
+    )
+
+
+def test_messages_of_all_kinds(home):
+    run(
+        """
+a, b = pair()
+stream = ZMQStream(a, loop)
+count = 0
+
+def callback(message):
+    global count
+    count += 1
+    if count % 7 == 0:
+        raise ValueError
+    if count % 5 == 0:
+        message.append(None)
+    if count % 11 == 0:
+        stream.on_recv(callback, copy=count % 2 == 0)
+
+loop.set_exception_handler(lambda loop, context: None)
+stream.on_recv(callback)
+frames = [b"x", b"y" * 200, b""]
+
+def cycle(messages):
+    for i in range(messages):
+        b.send_multipart(frames[: 1 + i % 3])
+        stream.send_multipart([b"x", zmq.Frame(b"y" * 100), bytearray(b"z")][: 1 + i % 3])
+        if i % 100 == 0:
+            spin()
+            try:
+                stream.flush(limit=50)
+            except ValueError:
+                pass
+            while b.poll(0):
+                b.recv_multipart()
+
+cycle(20_000)
+gc.collect()
+memory, objects = resident(), len(gc.get_objects())
+for _ in range(4):
+    cycle(20_000)
+gc.collect()
+assert len(gc.get_objects()) <= objects + 20, (objects, len(gc.get_objects()))
+assert resident() <= memory + 2**20, (memory, resident())
+""",
+        home,
+    )
+
+
+def test_what_a_queued_message_costs(home):
+    """At most 200 bytes beyond its payload; pyzmq's class: 389."""
+    out = run(
+        """
+socket = context.socket(zmq.PUSH)
+stream = ZMQStream(socket, loop)
+before = resident()
+for i in range(200_000):
+    stream.send_multipart([b"%0100d" % i])
+print((resident() - before) / 200_000 - 100)
+""",
+        home,
+    )
+    assert float(out) < 200
+
+
+def test_a_loop_that_is_dropped_with_its_streams(home):
+    run(
+        """
+import warnings, weakref
+warnings.simplefilter("ignore", ResourceWarning)
+
+def drop():
+    loop = EventLoop() if sys.argv[1] == "own" else asyncio.SelectorEventLoop()
+    a, b = pair()
+    stream = ZMQStream(a, loop)
+    stream.on_recv(lambda message: loop)
+    stream.send(b"x", callback=lambda *args: stream)
+    return weakref.ref(stream), weakref.ref(loop), a, b
+
+before = descriptors()
+references = [drop() for _ in range(20)]
+gc.collect()
+assert [r[0]() for r in references] == [None] * 20, "streams"
+assert [r[1]() for r in references] == [None] * 20, "loops"
+for _, _, a, b in references:
+    a.close()
+    b.close()
+assert settled(descriptors, before + 4) <= before + 4, (before, descriptors())
+""",
+        home,
+    )
