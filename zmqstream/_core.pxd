@@ -110,6 +110,7 @@ cdef class Reactor:
     cdef int parking            # streams with messages for peers that refused theirs
     cdef bint sleeping          # nobody looks at the ready list: who makes a source ready wakes us
     cdef int64_t now            # the clock, ns, when it was last read
+    cdef int64_t yielded_at     # when other threads and signal handlers last had their chance, ns
     cdef int64_t iteration      # of the loop; see Source.held
     cdef bint holding           # it has sources that are held, and ends in _on_hold_end()
     cdef int64_t epoch          # grows whenever user code ran, which may have touched raw sockets

@@ -254,8 +254,10 @@ cdef class Outgoing(Source):
 
     def _task_done(self, task):
         self.tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            report(self.reactor.loop, "a coroutine callback", self, task, task.exception())
+        error = None if task.cancelled() else task.exception()
+        # KeyboardInterrupt and SystemExit have left the loop already
+        if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+            report(self.reactor.loop, "a coroutine callback", self, task, error)
 
     cdef bint tell_error(self, object error, bint raising) except -1:
         """Tell on_err's callback. Returns whether there is one."""

@@ -27,6 +27,7 @@ cdef enum:
     SWEEP_CHUNK = 512        # so many at a time in a large sweep: 0.2 ms
     SWEEP_NS = 50_000_000    # between two large sweeps
     RETRY_NS = 10_000_000    # between two attempts at peers that refused, without any event
+    YIELD_NS = 5_000_000     # so often a busy loop lets threads and signal handlers run, as Python does
     PASS_NS = 2_000_000      # a pass ends then; who had no turn comes first in the next
 
 # Counts forks: a reactor, and all its streams, belong to the process that made them. The child
@@ -354,16 +355,27 @@ cdef class Reactor:
         if timeout >= 0:
             milliseconds = <int> min(ceil(timeout * 1e3), 86_400_000.0)
         if milliseconds == 0:
+            if self.now >= self.yielded_at + YIELD_NS:
+                # Where callbacks are C code, no bytecode runs for as long as messages come.
+                self.yielded_at = self.now
+                with nogil:
+                    pass
+                PyErr_CheckSignals()
             count = zs_epoll_wait(self.epfd, events, EVENTS_A_POLL, 0)
             if count < 0:
                 code = errno
         else:
             self.sleeping = True
-            with nogil:
-                count = zs_epoll_wait(self.epfd, events, EVENTS_A_POLL, milliseconds)
-                if count < 0:
-                    code = errno
-            self.sleeping = False
+            try:
+                # A signal that came while C code ran, as a turn is, interrupts no sleep: its handler
+                # must run now. If that makes a source ready, it wakes us.
+                PyErr_CheckSignals()
+                with nogil:
+                    count = zs_epoll_wait(self.epfd, events, EVENTS_A_POLL, milliseconds)
+                    if count < 0:
+                        code = errno
+            finally:
+                self.sleeping = False
             self.now = zs_now()
         if count < 0:
             if code != EINTR:
