@@ -50,14 +50,16 @@ def poller() -> str:
     return wish
 
 
-class ReactorSelector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+class ReactorSelector(selectors.DefaultSelector):
     """What asyncio watches is registered here, as ever; select() also runs the reactor."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        kind = poller()
         super().__init__()
-        self.reactor = _core.HomeReactor(loop, self, super().select, poller())
+        self.reactor = _core.HomeReactor(loop, self, super().select, kind)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.reactor.step_aside(fileobj if isinstance(fileobj, int) else fileobj.fileno())
         key = super().register(fileobj, events, data)
         self.reactor.keys[key.fd] = key
         return key
@@ -79,10 +81,12 @@ class ReactorSelector(selectors.DefaultSelector):  # type: ignore[valid-type, mi
 class EventLoop(asyncio.SelectorEventLoop):
     """asyncio's selector loop, with ZeroMQ streams dispatched in its selector."""
 
+    _closed = True  # until __init__() got so far: asyncio's __del__() looks at it
+
     def __init__(self) -> None:
         selector = ReactorSelector(self)
-        super().__init__(selector)
         self._reactor = selector.reactor
+        super().__init__(selector)
         self._reactor.bind_loop()
 
     def close(self) -> None:
@@ -97,47 +101,46 @@ def new_event_loop() -> EventLoop:
     return EventLoop()
 
 
-if sys.version_info >= (3, 11):
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+    """As asyncio.run(), on a new EventLoop."""
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("zmqstream.run() cannot be called from a running event loop")
+    if sys.version_info < (3, 11):
+        return _run_as_3_10(main, debug)
+    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)
 
-    def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-        """As asyncio.run(), on a new EventLoop."""
-        with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
-            return runner.run(main)
 
-else:
-
-    def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-        """As asyncio.run(), on a new EventLoop."""
-        if asyncio._get_running_loop() is not None:
-            raise RuntimeError("zmqstream.run() cannot be called from a running event loop")
-        if not asyncio.iscoroutine(main):
-            raise ValueError(f"a coroutine was expected, got {main!r}")
-        loop = new_event_loop()
+def _run_as_3_10(main: Coroutine[Any, Any, T], debug: bool | None) -> T:
+    """What asyncio.run() does in Python 3.10, where it takes no loop_factory."""
+    if not asyncio.iscoroutine(main):
+        raise ValueError(f"a coroutine was expected, got {main!r}")
+    loop = new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        if debug is not None:
+            loop.set_debug(debug)
+        return loop.run_until_complete(main)
+    finally:
         try:
-            asyncio.set_event_loop(loop)
-            if debug is not None:
-                loop.set_debug(debug)
-            return loop.run_until_complete(main)
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            for task in tasks:
+                if not task.cancelled() and task.exception() is not None:
+                    loop.call_exception_handler(
+                        {
+                            "message": "unhandled exception during zmqstream.run() shutdown",
+                            "exception": task.exception(),
+                            "task": task,
+                        }
+                    )
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
         finally:
-            try:
-                tasks = asyncio.all_tasks(loop)
-                for task in tasks:
-                    task.cancel()
-                loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-                for task in tasks:
-                    if not task.cancelled() and task.exception() is not None:
-                        loop.call_exception_handler(
-                            {
-                                "message": "unhandled exception during zmqstream.run() shutdown",
-                                "exception": task.exception(),
-                                "task": task,
-                            }
-                        )
-                loop.run_until_complete(loop.shutdown_asyncgens())
-                loop.run_until_complete(loop.shutdown_default_executor())
-            finally:
-                asyncio.set_event_loop(None)
-                loop.close()
+            asyncio.set_event_loop(None)
+            loop.close()
 
 
 # Of loops that are not ours. The reactor refers to its loop: it is kept by the loop's reader, and

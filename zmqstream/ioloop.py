@@ -20,7 +20,6 @@ import os
 import sys
 import threading
 import time
-import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -34,24 +33,28 @@ if TYPE_CHECKING:
 
 __all__ = ["IOLoop"]
 
-# One IOLoop for each asyncio loop. The facade refers to the loop, so only a weak value lets both go.
+# One IOLoop for each asyncio loop. It refers to the loop, so only a weak value lets both go.
 _facades: weakref.WeakValueDictionary[int, IOLoop] = weakref.WeakValueDictionary()
 _thread = threading.local()
 _instance_lock = threading.Lock()
 
+# Coroutine callbacks until they end: asyncio itself holds its tasks weakly.
+_tasks: set[asyncio.Future[Any]] = set()
+
 
 def _current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that runs, or that asyncio.set_event_loop() has set; never a new one."""
-    loop = asyncio._get_running_loop()
-    if loop is not None:
-        return loop
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # asyncio warns before it makes a loop of its own
+    loop: asyncio.AbstractEventLoop | None = asyncio._get_running_loop()
+    if loop is None and sys.version_info >= (3, 14):
         try:
             loop = asyncio.get_event_loop()
-        except (RuntimeError, DeprecationWarning):
+        except RuntimeError:
             return None
-    return None if loop.is_closed() else loop
+    elif loop is None:
+        # get_event_loop() would make one; this is where asyncio's and uvloop's policies keep it
+        local = getattr(asyncio.get_event_loop_policy(), "_local", None)
+        loop = getattr(local, "_loop", None)
+    return None if loop is None or loop.is_closed() else loop
 
 
 class IOLoop:
@@ -81,7 +84,6 @@ class IOLoop:
     ) -> None:
         self.asyncio_loop = EventLoop() if asyncio_loop is None else asyncio_loop_of(asyncio_loop)
         self._handlers: dict[Any, _Handler] = {}
-        self._waiting: set[asyncio.Future[Any]] = set()
         _facades[id(self.asyncio_loop)] = self
         if make_current or (make_current is None and IOLoop.current(instance=False) is None):
             self.make_current()
@@ -128,7 +130,7 @@ class IOLoop:
         """
         running = asyncio._get_running_loop()
         if running is None:
-            loop = getattr(_thread, "current", None)
+            loop: IOLoop | None = getattr(_thread, "current", None)
             if loop is not None and not loop.asyncio_loop.is_closed():
                 return loop
             running = _current_asyncio_loop()
@@ -161,7 +163,10 @@ class IOLoop:
         self.asyncio_loop.run_forever()
 
     def stop(self) -> None:
-        """Have start() return after what is ready now was run. From another thread: `add_callback(loop.stop)`."""
+        """Have start() return when what is ready now has run.
+
+        From another thread: `add_callback(loop.stop)`.
+        """
         self.asyncio_loop.stop()
 
     def running(self) -> bool:
@@ -175,12 +180,15 @@ class IOLoop:
         """
         if self.asyncio_loop.is_closed():
             return
-        for handler in list(self._handlers.values()):
+        if self.running():
+            raise RuntimeError(f"cannot close a running loop: {self!r}")
+        for handler in self._handlers.values():
             handler.remove()
             if all_fds:
                 handler.close_target()
         self._handlers.clear()
         self.asyncio_loop.close()
+        _tasks.difference_update([t for t in list(_tasks) if t.get_loop() is self.asyncio_loop])
         if getattr(_thread, "current", None) is self:
             self.clear_current()
         if IOLoop._instance is self:
@@ -194,16 +202,17 @@ class IOLoop:
 
         async def main() -> Any:
             result = func()
-            if isinstance(result, asyncio.Future) or hasattr(result, "__await__"):
-                result = await asyncio.wait_for(result, timeout)
-            return result
+            if not _is_awaitable(result):
+                return result
+            task = asyncio.ensure_future(result)
+            if not (await asyncio.wait([task], timeout=timeout))[0]:
+                task.cancel()
+                await asyncio.wait([task])
+                if task.cancelled():
+                    raise asyncio.TimeoutError(f"run_sync: no result after {timeout} s")
+            return task.result()
 
-        try:
-            return self.asyncio_loop.run_until_complete(main())
-        except asyncio.TimeoutError as error:
-            if timeout is None:
-                raise
-            raise asyncio.TimeoutError(f"run_sync: no result after {timeout} s") from error
+        return self.asyncio_loop.run_until_complete(main())
 
     # -- descriptors and sockets -----------------------------------------------------------------
 
@@ -245,7 +254,11 @@ class IOLoop:
 
     def remove_handler(self, fd: Any) -> None:
         """End a handler; nothing happens if there is none."""
-        handler = self._handlers.pop(_key_of(fd), None)
+        try:
+            key = _key_of(fd)
+        except (TypeError, ValueError):  # closed meanwhile: it has no number any more
+            key = next((h.key for h in self._handlers.values() if h.target is fd), None)
+        handler = self._handlers.pop(key, None)
         if handler is not None:
             handler.remove()
 
@@ -329,9 +342,9 @@ class IOLoop:
     ) -> None:
         try:
             result = callback(*args, **kwargs)
-            if result is not None and hasattr(type(result), "__await__"):
+            if _is_awaitable(result):
                 task = asyncio.ensure_future(result, loop=self.asyncio_loop)
-                self._waiting.add(task)
+                _tasks.add(task)
                 task.add_done_callback(functools.partial(self._task_done, callback))
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -339,9 +352,19 @@ class IOLoop:
             self.handle_callback_exception(callback)
 
     def _task_done(self, callback: Callable[..., Any], task: asyncio.Future[Any]) -> None:
-        self._waiting.discard(task)
-        if not task.cancelled():
-            self._run_callback(task.result, (), {})
+        _tasks.discard(task)
+        if task.cancelled():
+            return
+        try:
+            task.result()
+        except (KeyboardInterrupt, SystemExit):
+            pass  # it has left the loop already
+        except BaseException:
+            self.handle_callback_exception(callback)
+
+
+def _is_awaitable(result: Any) -> bool:
+    return result is not None and hasattr(type(result), "__await__")
 
 
 def _key_of(fd: Any) -> Any:
@@ -375,10 +398,13 @@ class _Handler:
         self.watch(IOLoop.NONE)
 
     def close_target(self) -> None:
-        if isinstance(self.target, int):
-            os.close(self.target)
-        else:
-            self.target.close()
+        try:
+            if isinstance(self.target, int):
+                os.close(self.target)
+            else:
+                self.target.close()
+        except OSError:
+            pass  # it was closed already
 
     def call(self, events: int) -> None:
         self.io_loop._run_callback(self.callback, (self.target, events), {})
