@@ -159,8 +159,9 @@ cdef class HomeReactor(Reactor):
     cdef object base_select     # its own select(), for the poller "selectors"
     cdef readonly dict keys     # {fd: SelectorKey} of asyncio's descriptors, for "epoll"
     cdef object loop_ready      # asyncio's queue of handles; None: unknown, see nothing_changed()
-    cdef object timers          # asyncio's heap of timers, its length and its head at the
-    cdef Py_ssize_t timer_count # beginning of select()
+    # asyncio's heap of timers at the beginning of select(), its length and its head
+    cdef object timers
+    cdef Py_ssize_t timer_count
     cdef object timer_head
 
     cdef list poll_once(self, int64_t deadline)
