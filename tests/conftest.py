@@ -12,6 +12,7 @@ import asyncio
 import gc
 import itertools
 import logging
+import os
 import threading
 import time
 import warnings
@@ -200,6 +201,17 @@ def pytest_configure(config):
         "markers", "deviates(why): the contract deviates from pyzmq's class, which is not tested"
     )
     config.addinivalue_line("markers", "ours: about what pyzmq's class does not have")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def children_import_what_is_tested(tmp_path_factory):
+    """Child processes get the zmqstream of this process: not the sources in the current folder."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(zmqstream.__file__)))
+    path = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("cwd"))
+        patch.setenv("PYTHONPATH", os.pathsep.join(path))
+        yield
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
