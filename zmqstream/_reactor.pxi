@@ -27,12 +27,17 @@ cdef enum:
     SWEEP_CHUNK = 512        # so many at a time in a large sweep: 0.2 ms
     SWEEP_NS = 50_000_000    # between two large sweeps
     RETRY_NS = 10_000_000    # between two attempts at peers that refused, without any event
-    YIELD_NS = 5_000_000     # so often a busy loop lets threads and signal handlers run, as Python does
+    YIELD_NS = 1_000_000     # so often a busy loop lets threads and signal handlers run, as Python does
     PASS_NS = 2_000_000      # a pass ends then; who had no turn comes first in the next
 
 # Counts forks: a reactor, and all its streams, belong to the process that made them. The child
 # shares the parent's epoll descriptor, and libzmq answers it EINTR for ever.
 cdef int fork_generation = 0
+
+# One call of it does what Python does between bytecodes: hand the GIL over to a thread that has
+# asked for it, and run signal handlers. (Letting go of the GIL for a moment is not enough: a
+# waiting thread that is woken more often than each 5 ms never asks, and finds it taken again.)
+cdef object run_bytecode = eval("lambda: None")
 
 
 def _after_fork_in_child():
@@ -358,9 +363,7 @@ cdef class Reactor:
             if self.now >= self.yielded_at + YIELD_NS:
                 # Where callbacks are C code, no bytecode runs for as long as messages come.
                 self.yielded_at = self.now
-                with nogil:
-                    pass
-                PyErr_CheckSignals()
+                run_bytecode()
             count = zs_epoll_wait(self.epfd, events, EVENTS_A_POLL, 0)
             if count < 0:
                 code = errno
