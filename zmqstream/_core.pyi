@@ -32,6 +32,7 @@ class Stream(Incoming):
     def io_loop(self) -> Any: ...
     @property
     def socket(self) -> zmq.Socket[bytes]: ...  # None when closed
+    def _open_socket(self) -> zmq.Socket[bytes]: ...
     def _open(
         self,
         socket: zmq.Socket[Any],

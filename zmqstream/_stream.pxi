@@ -368,10 +368,20 @@ cdef class Stream(Incoming):
         return False
 
     def set_close_callback(self, callback):
-        """Call `callback()`, once, when the stream is closed. None ends it."""
+        """Call `callback()`, once, when the stream is closed. None ends it.
+
+        Raises OSError if the stream is closed already: the callback would never be called.
+        """
         check_callback(callback, "set_close_callback")
+        if callback is not None:
+            self.check_open()
         self.close_callback = callback
         self.close_context = context_for(callback)
+
+    def _open_socket(self):
+        """The socket of a stream that is open."""
+        self.check_open()
+        return self.socket
 
     @property
     def socket(self):

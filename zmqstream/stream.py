@@ -36,10 +36,7 @@ def _socket_method(name: str) -> Any:
     """
 
     def method(self: ZMQStream) -> Any:
-        socket = self.socket
-        if socket is None:
-            raise OSError("Stream is closed")
-        return getattr(socket, name)
+        return getattr(self._open_socket(), name)
 
     return property(method, doc=f"The socket's own `{name}`.")
 
