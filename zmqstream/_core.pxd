@@ -19,8 +19,8 @@ cdef enum State:
 
 cdef struct Item:               # a queued message
     PyObject *frames            # owned: its only frame (bytes or Frame), or a tuple of frames
-    int64_t extra               # its key in SendQueue.extras; 0: it has none
     int flags                   # the caller's flags for zmq_msg_send()
+    bint has_extra              # there is a SendExtra of it in SendQueue.extras
 
 
 cdef struct Budget:             # what a turn, or a flush, may still handle
@@ -45,8 +45,7 @@ cdef class SendQueue:
     cdef Py_ssize_t capacity    # a power of two, or 0
     cdef Py_ssize_t head        # index of the oldest
     cdef Py_ssize_t count       # messages waiting
-    cdef int64_t serial         # the last key given out in extras
-    cdef dict extras            # {key: SendExtra}
+    cdef object extras          # a deque: the SendExtras of those that have one, oldest first
 
     cdef int push(self, object frames, int flags, SendExtra extra) except -1
     cdef int grow(self) except -1
@@ -77,6 +76,7 @@ cdef class Source:
     cdef int64_t held           # reactor.iteration in which it gets no further turn; 0: none
     cdef bint suspect           # its raw socket was handed out since the last sweep
     cdef bint input_due         # a turn should try to receive
+    cdef bint retry             # no event will tell when to go on: it gets a turn each RETRY_NS
 
     cdef inline void *handle(self) noexcept:
         """libzmq's socket, or NULL when somebody has closed it."""
@@ -85,6 +85,9 @@ cdef class Source:
         return self.sock.handle
 
     cdef int wanted(self) noexcept
+    cdef int still_wanted(self, int events) except -1
+    cdef int leave(self) except -1
+    cdef int set_retry(self, bint retry) except -1
     cdef int turn(self) except -1
     cdef int settle(self) except -1
     cdef int failed(self, int code) except -1
@@ -107,7 +110,7 @@ cdef class Reactor:
     cdef ReadyList later        # who had one in this pass and is still ready
     cdef Source current         # whose turn it is; None: no pass is under way
     cdef list suspects          # whose raw socket was handed out since the last sweep
-    cdef int parking            # streams with messages for peers that refused theirs
+    cdef int retrying           # sources with `retry`
     cdef bint sleeping          # nobody looks at the ready list: who makes a source ready wakes us
     cdef int64_t now            # the clock, ns, when it was last read
     cdef int64_t yielded_at     # when other threads and signal handlers last had their chance, ns
@@ -118,7 +121,7 @@ cdef class Reactor:
     cdef int64_t sweep_epoch    # the epoch when the sweep under way began
     cdef int64_t swept_at       # when the last full sweep ended, ns
     cdef Py_ssize_t cursor      # sources that the sweep under way has still to see; 0: none is
-    cdef int64_t retry_at       # when parked messages are tried again, ns
+    cdef int64_t retry_at       # when sources with `retry` get their next turn, ns
     cdef readonly int64_t repaired  # edges that somebody had swallowed and a sweep found
 
     cdef int check(self) except -1
@@ -136,7 +139,8 @@ cdef class Reactor:
     cdef int add(self, Source source) except -1
     cdef int map_fd(self, Source source, int fd) except -1
     cdef int remove(self, Source source) except -1
-    cdef int serve_current(self) except -1
+    cdef int serve(self, Source source) except -1
+    cdef int later_to_ready(self) noexcept
     cdef int look_again(self, Source source) except -1
     cdef int link(self, Source source, ReadyList *target) noexcept
     cdef int enqueue(self, Source source) except -1
@@ -147,7 +151,7 @@ cdef class Reactor:
     cdef int sweep(self) except -1
     cdef int sweep_suspects(self) except -1
     cdef double retry_wait(self) noexcept
-    cdef int retry_parked(self) except -1
+    cdef int retry_all(self) except -1
     cdef list poll_epoll(self, double timeout, dict keys)
     cdef int close_sources(self) except -1
 
@@ -189,6 +193,8 @@ cdef class Outgoing(Source):
     cdef dict parked            # ROUTER: {peer: SendQueue} of peers that refused; None: never
     cdef Py_ssize_t parked_count      # messages in it
     cdef bint blocked           # libzmq refused the oldest message in this turn
+    cdef int lies               # how often EVENTS then said that it would be taken
+    cdef int calling            # call_back()s under way, nested
     cdef bint clean             # the last libzmq call was a receive that found nothing
     cdef object send_callback   # of on_send, or None
     cdef object send_context    # the contextvars context of its registration
@@ -198,11 +204,11 @@ cdef class Outgoing(Source):
     cdef set tasks              # of coroutine callbacks, until they end; None: never any
 
     cdef int drain(self, Budget *budget) except -1
+    cdef int interrupted(self) except -1
     cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1
     cdef int outcome(self, SendQueue queue, object error, bint raising) except -1
     cdef int park(self, bytes peer) except -1
     cdef int unpark(self, Budget *budget) except -1
-    cdef int count_parked(self, int change) except -1
     cdef Py_ssize_t last_drain(self) except -1
     cdef int call_back(self, str what, object callback, tuple args, object context, bint raising) except -1
     cdef int returned(self, object result, object callback) except -1
@@ -231,6 +237,8 @@ cdef class Stream(Incoming):
     cdef object py_socket       # what the `socket` attribute shows; None when closed
     cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
     cdef bint own_send          # the class does not override send_multipart()
+    cdef list parts             # frames sent with SNDMORE, until the last one comes; or None
+    cdef list part_extras       # their SendExtras
     cdef object close_callback  # of set_close_callback, or None
     cdef object close_context
 
@@ -239,6 +247,7 @@ cdef class Stream(Incoming):
     cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1
     cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
+    cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
     cdef int release(self, object linger, Py_ssize_t unsent) except -1
 
 

@@ -12,6 +12,7 @@ import logging  # no-cython-lint
 import os  # no-cython-lint
 import selectors  # no-cython-lint
 import warnings  # no-cython-lint
+from collections import deque  # no-cython-lint
 
 cimport cython  # no-cython-lint
 import zmq  # no-cython-lint

@@ -3,8 +3,10 @@
 # Facts from libzmq that this file stands on:
 # - zmq_msg_recv() first drops what the zmq_msg_t held, so one of them serves a whole turn;
 # - it returns the frame's size, cut at INT_MAX;
-# - once a message's first frame was received, the others are there, and once the first was
-#   accepted for sending, the others are: neither can fail with EAGAIN;
+# - once a message's first frame was received, the others are there;
+# - once the first was accepted for sending, the others are, unless the peer's pipe ends in the
+#   middle: then libzmq takes back the frames that it had, refuses one with EAGAIN and drops what
+#   follows, up to the message's last frame;
 # - after a successful zmq_msg_send() the zmq_msg_t is empty and needs no close.
 
 from cpython.buffer cimport PyObject_CheckBuffer
@@ -129,7 +131,7 @@ cdef inline int frame_out(zmq_msg_t *msg, PyObject *frame) noexcept:
     return 0
 
 
-cdef inline int message_out(void *handle, PyObject *frames, int flags) noexcept:
+cdef inline int message_out(void *handle, int socket_type, PyObject *frames, int flags) noexcept:
     """Hand a queued message to libzmq: `frames` is a frame, or a tuple of several.
 
     Returns 0, or libzmq's error code; EAGAIN: nothing of it was taken.
@@ -137,7 +139,7 @@ cdef inline int message_out(void *handle, PyObject *frames, int flags) noexcept:
     cdef zmq_msg_t msg
     cdef int code
     if PyTuple_CheckExact(frames):
-        return multipart_out(handle, frames, flags)
+        return multipart_out(handle, socket_type, frames, flags)
     code = frame_out(&msg, frames)
     if code == 0 and lib.msg_send(&msg, handle, flags | DONTWAIT) < 0:
         code = lib.last_error()
@@ -145,7 +147,7 @@ cdef inline int message_out(void *handle, PyObject *frames, int flags) noexcept:
     return code
 
 
-cdef int multipart_out(void *handle, PyObject *frames, int flags) noexcept:
+cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flags) noexcept:
     """As message_out(), of several frames.
 
     All memory is taken before the first frame goes out: a message must not be cut in two.
@@ -170,6 +172,14 @@ cdef int multipart_out(void *handle, PyObject *frames, int flags) noexcept:
         code = lib.last_error()
         if code == EINTR and sent > 0 and generation == fork_generation:
             code = 0  # a signal; the message is half out and must go on
+    if code == EAGAIN and sent > 0 and socket_type != TYPE_PAIR:
+        # The pipe has ended. Let libzmq drop the rest now, or it drops the next attempt's. (A PAIR
+        # drops nothing, and would take the rest for a message.)
+        lib.msg_close(&msgs[sent])
+        sent += 1
+        while sent < ready and lib.msg_send(
+            &msgs[sent], handle, flags | DONTWAIT | (SNDMORE if sent + 1 < count else 0)) >= 0:
+            sent += 1
     while sent < ready:
         lib.msg_close(&msgs[sent])
         sent += 1

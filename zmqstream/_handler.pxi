@@ -34,23 +34,18 @@ cdef class SocketHandler(Source):
         return self.mask
 
     cdef int turn(self) except -1:
-        cdef int events = self.read_events()
-        if self.state == CLOSED or events < 0:
-            return 0
-        events &= self.mask
-        self.reactor.epoch += 1
+        cdef int events
         try:
-            if events:
-                try:
-                    result = self.context.copy().run(self.callback, self.py_socket, events)
-                    if is_awaitable(result):
-                        asyncio.ensure_future(result, loop=self.reactor.loop)
-                except (KeyboardInterrupt, SystemExit):
-                    raise
-                except BaseException as error:
-                    report(self.reactor.loop, "handler", self, self.callback, error)
+            events = self.read_events()
+            if self.state != CLOSED and events > 0 and events & self.mask:
+                self.reactor.epoch += 1
+                self.context.copy().run(self.callback, self.py_socket, events & self.mask)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # IOLoop has reported its user's: this is IOLoop's own
+            report(self.reactor.loop, "a handler", self, self.callback, error)
         finally:
-            self.settle()
+            self.leave()
         return 0
 
     cdef int failed(self, int code) except -1:

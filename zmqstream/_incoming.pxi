@@ -60,6 +60,8 @@ cdef class Incoming(Outgoing):
         budget.deadline = budget.last + TURN_NS
         self.running += 1
         self.clean = self.blocked = False
+        if self.retry:
+            self.set_retry(False)
         try:
             if self.parked_count:
                 self.unpark(&budget)
@@ -72,10 +74,12 @@ cdef class Incoming(Outgoing):
             raise
         finally:
             self.running -= 1
+            if self.parked_count:
+                self.set_retry(True)
             if more and self.running == 0 and self.index >= 0:
                 self.reactor.enqueue_later(self)
             else:
-                self.settle()
+                self.leave()
         return 0
 
     cdef int receive_turn(self, Budget *budget) except -1:
@@ -143,7 +147,7 @@ cdef class Incoming(Outgoing):
                     if message is None:
                         return BUDGET_SPENT
                     args[last] = <PyObject *> message
-                if size > LARGE_FRAME:
+                if (size if message is None else <int> lib.msg_size(&msg)) > LARGE_FRAME:
                     lib.msg_close(&msg)
                     lib.msg_init(&msg)
 

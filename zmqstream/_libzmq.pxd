@@ -15,7 +15,7 @@ cdef enum:
     OPT_EVENTS = 15
     OPT_TYPE = 16
 
-    TYPE_REQ = 3
+    TYPE_PAIR = 0
     TYPE_ROUTER = 6
 
     # libzmq numbers its own errors from here (ZMQ_HAUSNUMERO in zmq.h)

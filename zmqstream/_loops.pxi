@@ -106,24 +106,32 @@ cdef class HomeReactor(Reactor):
         cdef double wait = -1
         cdef int64_t deadline = INT64_MAX
         cdef list fired
+        cdef Source outer = self.current
         self.check()
         self.epoch += 1  # asyncio ran handles
         self.now = zs_now()
         if timeout is not None:
             wait = timeout
             deadline = self.now + <int64_t> (max(wait, 0.0) * 1e9)
-        self.serve_current()
         self.remember_loop()
-        while True:
-            if not self.holding:
-                self.iteration += 1
-            fired = self.poll_once(deadline)
-            if self.ready.first is not NULL:
-                self.run_pass()
-            if fired is not None:
-                return fired
-            if self.now >= deadline or not self.nothing_changed():
-                return []
+        self.current = None  # a loop inside a callback is a loop like any other
+        try:
+            self.later_to_ready()
+            while True:
+                if outer is not None:
+                    self.serve(outer)
+                if not self.holding:
+                    self.iteration += 1
+                fired = self.poll_once(deadline)
+                if self.ready.first is not NULL:
+                    self.run_pass()
+                if fired is not None:
+                    return fired
+                if self.now >= deadline or not self.nothing_changed():
+                    return []
+        finally:
+            self.current = outer
+            self.timers = self.timer_head = None
 
     cdef list poll_once(self, int64_t deadline):
         """Poll, and sleep only if nobody is ready and no edge can have been missed."""
@@ -131,8 +139,8 @@ cdef class HomeReactor(Reactor):
         cdef list fired = None
         if self.suspects:
             self.sweep_suspects()
-        if self.parking and self.now >= self.retry_at:
-            self.retry_parked()
+        if self.retrying and self.now >= self.retry_at:
+            self.retry_all()
         due = self.sweep_wait()
         if self.ready.first is not NULL or self.now >= deadline:
             fired = self.poll(0)
@@ -229,7 +237,11 @@ cdef class GuestReactor(Reactor):
                     raise no_readers(self.loop) from None
                 raise
         self.attached = True
-        self.timer = self.loop.call_later(SWEEP_NS * 1e-9, self._on_timer)
+        try:
+            self.timer = self.loop.call_later(SWEEP_NS * 1e-9, self._on_timer)
+        except BaseException:
+            self.detach()
+            raise
         return 0
 
     cdef int detach(self) except -1:
@@ -285,8 +297,12 @@ cdef class GuestReactor(Reactor):
         """Have dispatch() called soon, once, however many sources become ready until then."""
         self.check_loop()
         if self.generation == fork_generation:
-            self.call_soon(self._on_call)
-            self.sleeping = False
+            self.sleeping = False  # first: the loop's thread may run _on_call() before we go on
+            try:
+                self.call_soon(self._on_call)
+            except BaseException:
+                self.sleeping = True
+                raise
         return 0
 
     def _on_readable(self):
@@ -308,14 +324,14 @@ cdef class GuestReactor(Reactor):
         # User code anywhere in this loop may have touched raw sockets, and it cannot be known
         # whether it did: look at the pace of SWEEP_NS for as long as there are streams.
         self.timer = self.loop.call_later(
-            (RETRY_NS if self.parking else SWEEP_NS) * 1e-9, self._on_timer)
+            (RETRY_NS if self.retrying else SWEEP_NS) * 1e-9, self._on_timer)
         self.epoch += 1
         self.sweep()
         while self.cursor:
             self.sweep()
-        if self.parking:
+        if self.retrying:
             self.now = zs_now()
-            self.retry_parked()
+            self.retry_all()
         if self.ready.first is not NULL:
             self.dispatch()
 
@@ -331,7 +347,7 @@ cdef class GuestReactor(Reactor):
         try:
             if self.epfd >= 0:
                 self.poll_epoll(0, None)
-            self.serve_current()
+            self.serve(self.current)
             if self.suspects:
                 self.sweep_suspects()
             if self.ready.first is not NULL:

@@ -15,6 +15,7 @@ cdef extern from *:
 cdef enum:
     LOOK_NS = 62_500     # a turn looks at the clock so often, 1/16 of its time...
     LOOK_MESSAGES = 16   # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
+    LIES = 3             # POLLOUTs in a row that were followed by a refusal: no longer believed
     RETRY_PEERS = 32     # parked peers tried in a turn, those first that waited longest
 
 
@@ -73,30 +74,49 @@ cdef class Outgoing(Source):
                     self.park(peer)
                     continue
             self.clean = False
-            code = message_out(handle, item.frames, item.flags)
-            if code == 0 and item.extra == 0 and self.send_callback is None:
-                queue.pop()
-            elif code == EAGAIN:
+            code = message_out(handle, self.socket_type, item.frames, item.flags)
+            if code == EAGAIN:
                 if self.socket_type != TYPE_ROUTER:
                     self.blocked = True
                     return 0
                 self.park(peer_of(item.frames))
                 continue
+            if code == EINTR:
+                self.interrupted()
+                continue
+            self.lies = 0
+            if code == 0 and not item.has_extra and self.send_callback is None:
+                queue.pop()
             elif not self.handed_over(queue, code, budget.raising):
                 return 0
             if spent(budget):
                 return 1
         return 0
 
+    cdef int still_wanted(self, int events) except -1:
+        """wanted(), but not POLLOUT where that has proved to mean nothing.
+
+        STREAM sockets, and PUBs with XPUB_NODROP, show it while they refuse every message. Such a
+        stream is tried again by the clock.
+        """
+        cdef int wanted = self.wanted()
+        if self.blocked and events & wanted & POLLOUT:
+            self.lies += 1
+            if self.lies >= LIES:
+                wanted &= ~POLLOUT
+                self.set_retry(True)
+        return wanted
+
+    cdef int interrupted(self) except -1:
+        """A signal interrupted libzmq, which has done nothing."""
+        PyErr_CheckSignals()
+        return self.reactor.check()
+
     cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1:
         """libzmq took the oldest message of `queue`, or refused it for good with error `code`.
 
         Returns 0 if there is no going on.
         """
-        if code == EINTR:
-            PyErr_CheckSignals()
-            self.reactor.check()
-            return 1
         if code == ETERM or code == ENOTSOCK:
             self.failed(code)
             return 0
@@ -113,7 +133,7 @@ cdef class Outgoing(Source):
         cdef bint told = False
         cdef list message
         if queue is not self.queue:
-            self.count_parked(-1)
+            self.parked_count -= 1
         if extra is not None and extra.callback is not None:
             callback, context, with_stream = extra.callback, extra.context, False
         if error is None and extra is not None:
@@ -135,7 +155,7 @@ cdef class Outgoing(Source):
     # A ROUTER with ROUTER_MANDATORY refuses a message to a peer that has no room, and takes those
     # to others. What is refused is parked, peer by peer, so that nobody waits for somebody else's
     # room and each peer's order holds. Its POLLOUT says only that some peer has room, so parked
-    # messages are tried again in each turn, and by the reactor's retry_parked().
+    # messages are tried again in each turn, and such a stream gets one by the clock.
 
     cdef int park(self, bytes peer) except -1:
         """Move the oldest message to those that wait for `peer` to have room."""
@@ -149,7 +169,8 @@ cdef class Outgoing(Source):
             waiting = self.parked[peer] = SendQueue()
         extra = self.queue.take_extra()
         waiting.push(self.queue.pop(), flags, extra)
-        self.count_parked(1)
+        self.parked_count += 1
+        self.set_retry(True)
         return 0
 
     cdef int unpark(self, Budget *budget) except -1:
@@ -166,22 +187,20 @@ cdef class Outgoing(Source):
                     return 0
                 self.clean = False
                 code = message_out(
-                    handle, waiting.items[waiting.head].frames, waiting.items[waiting.head].flags)
+                    handle, self.socket_type, waiting.items[waiting.head].frames,
+                    waiting.items[waiting.head].flags)
                 if code == EAGAIN:
                     break
+                if code == EINTR:
+                    self.interrupted()
+                    continue
+                spent(budget)
                 if not self.handed_over(waiting, code, budget.raising):
                     return 0
-                spent(budget)
-            if self.parked.get(peer) is waiting:
+            if self.parked is not None and self.parked.get(peer) is waiting:
                 del self.parked[peer]
                 if waiting.count:
                     self.parked[peer] = waiting  # behind the others
-        return 0
-
-    cdef int count_parked(self, int change) except -1:
-        cdef bint before = self.parked_count > 0
-        self.parked_count += change
-        self.reactor.parking += (self.parked_count > 0) - before
         return 0
 
     cdef Py_ssize_t last_drain(self) except -1:
@@ -201,7 +220,8 @@ cdef class Outgoing(Source):
                     code = EAGAIN if peer in full else 0
                 if code != EAGAIN:
                     code = message_out(
-                        self.handle(), queue.items[queue.head].frames, queue.items[queue.head].flags)
+                        self.handle(), self.socket_type, queue.items[queue.head].frames,
+                        queue.items[queue.head].flags)
                     if code == EINTR and fork_generation == self.reactor.generation:
                         continue
                 if code != 0:
@@ -228,14 +248,17 @@ cdef class Outgoing(Source):
         if raising:
             self.returned(callback(*args), callback)
             return 0
-        if self.running > 1:
+        if self.calling or self.running > 1:
             context = context.copy()  # it may be entered already, further out
+        self.calling += 1
         try:
             result = context.run(callback, *args)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             return report(self.reactor.loop, what, self, callback, error)
+        finally:
+            self.calling -= 1
         return self.returned(result, callback)
 
     cdef int returned(self, object result, object callback) except -1:

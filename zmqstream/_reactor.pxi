@@ -147,6 +147,7 @@ cdef class Reactor:
             self.sources[source.index] = last
             last.index = source.index
         source.index = -1
+        source.set_retry(False)
         if source.suspect:
             source.suspect = False
             self.suspects.remove(source)
@@ -257,15 +258,19 @@ cdef class Reactor:
                 self.now = zs_now()
         finally:
             self.current = outer
-            while self.later.first is not NULL:
-                source = <Source> self.later.first
-                self.unlink(source)
-                self.link(source, &self.ready)
+            self.later_to_ready()
         return 0
 
-    cdef int serve_current(self) except -1:
+    cdef int later_to_ready(self) noexcept:
+        cdef Source source
+        while self.later.first is not NULL:
+            source = <Source> self.later.first
+            self.unlink(source)
+            self.link(source, &self.ready)
+        return 0
+
+    cdef int serve(self, Source source) except -1:
         """The loop runs inside a callback: its source gets turns meanwhile, if it has need."""
-        cdef Source source = self.current
         cdef int events
         if source is None or source.state == CLOSED:
             return 0
@@ -329,19 +334,19 @@ cdef class Reactor:
                 self.repaired += 1
         return 0
 
-    # -- messages parked for peers that refused theirs ------------------------------------------
+    # -- what no event will tell ----------------------------------------------------------------
 
     cdef double retry_wait(self) noexcept:
-        """Seconds until parked messages are tried again; -1: there are none."""
-        if self.parking == 0:
+        """Seconds until sources with `retry` get their turn; -1: there are none."""
+        if self.retrying == 0:
             return -1
         return max(0, self.retry_at - self.now) * 1e-9
 
-    cdef int retry_parked(self) except -1:
+    cdef int retry_all(self) except -1:
         cdef Source source
         self.retry_at = self.now + RETRY_NS
         for source in self.sources:
-            if isinstance(source, Stream) and (<Stream> source).parked_count:
+            if source.retry:
                 self.enqueue(source)
         return 0
 
@@ -384,6 +389,7 @@ cdef class Reactor:
             if code != EINTR:
                 raise OSError(code, os.strerror(code))
             PyErr_CheckSignals()
+            self.epoch += 1  # a handler is user code
             return None
         for i in range(count):
             fd = zs_event_fd(&events[i])

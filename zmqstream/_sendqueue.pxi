@@ -1,7 +1,7 @@
 # What waits to be sent: a ring of items, oldest first.
 #
-# An item owns its frames and costs 24 bytes beside them. The few messages that carry a callback
-# or a tracker keep those in a dict beside the ring, where the garbage collector sees them.
+# An item owns its frames and costs 16 bytes beside them. What the few messages carry that have a
+# callback or a tracker stands in a deque beside the ring, where the garbage collector sees it.
 
 from cpython.mem cimport PyMem_Realloc
 
@@ -25,8 +25,7 @@ cdef class SendQueue:
     def __cinit__(self):
         self.items = NULL
         self.capacity = self.head = self.count = 0
-        self.serial = 0
-        self.extras = {}
+        self.extras = deque()
 
     def __dealloc__(self):
         while self.count:
@@ -41,11 +40,9 @@ cdef class SendQueue:
             self.grow()
         item = &self.items[(self.head + self.count) & (self.capacity - 1)]
         item.flags = flags
-        item.extra = 0
+        item.has_extra = extra is not None
         if extra is not None:
-            self.serial += 1
-            self.extras[self.serial] = extra
-            item.extra = self.serial
+            self.extras.append(extra)
         Py_INCREF(frames)
         item.frames = <PyObject *> frames
         self.count += 1
@@ -80,11 +77,10 @@ cdef class SendQueue:
 
     cdef SendExtra take_extra(self):
         """Take the oldest message's extra: None for most."""
-        cdef int64_t serial = self.items[self.head].extra
-        if serial == 0:
+        if not self.items[self.head].has_extra:
             return None
-        self.items[self.head].extra = 0
-        return self.extras.pop(serial)
+        self.items[self.head].has_extra = False
+        return self.extras.popleft()
 
     cdef int clear(self) except -1:
         while self.count:

@@ -61,8 +61,27 @@ cdef class Source:
         """POLLIN and POLLOUT, as far as their events would be used."""
         return 0
 
+    cdef int still_wanted(self, int events) except -1:
+        """wanted(), in view of `events`."""
+        return self.wanted()
+
     cdef int turn(self) except -1:
-        return self.settle()
+        return self.leave()
+
+    cdef int leave(self) except -1:
+        """settle(), and if a signal's handler raises meanwhile, be ready: the next turn will."""
+        try:
+            self.settle()
+        except BaseException:
+            if self.state != CLOSED:
+                self.reactor.enqueue_later(self)
+            raise
+        return 0
+
+    cdef int set_retry(self, bint retry) except -1:
+        self.reactor.retrying += retry - self.retry
+        self.retry = retry
+        return 0
 
     cdef int failed(self, int code) except -1:
         """libzmq refused a look at the socket with error `code`."""
@@ -81,7 +100,7 @@ cdef class Source:
         events = self.read_events()
         if events < 0 or self.state == CLOSED:
             return 0
-        wanted = self.wanted()
+        wanted = self.still_wanted(events)
         if events & wanted & POLLIN:
             self.input_due = True
         if events & wanted:

@@ -171,7 +171,7 @@ cdef class Stream(Incoming):
         cdef object frames, tracker
         self.check_usable()
         if (
-            type(msg) is list and PyList_GET_SIZE(<PyObject *> msg) == 1
+            self.parts is None and type(msg) is list and PyList_GET_SIZE(<PyObject *> msg) == 1
             and copy and not track and callback is None
             and PyBytes_CheckExact(PyList_GET_ITEM(<PyObject *> msg, 0))
         ):
@@ -185,7 +185,27 @@ cdef class Stream(Incoming):
         self.check_usable()  # again: the snapshot may have run user code, and other threads
         return self.enqueue_frames(frames, flags, extra)
 
+    cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1:
+        """A message that comes in several sends: one item, when its last part is there.
+
+        As items of their own they could be parted: by a peer that refuses one, by an error.
+        """
+        if self.parts is None:
+            self.parts = []
+            self.part_extras = []
+        self.parts.extend(frames if type(frames) is tuple else (frames,))
+        if extra is not None:
+            self.part_extras.append(extra)
+        if flags & SNDMORE:
+            return 0
+        frames = tuple(self.parts) if len(self.parts) > 1 else self.parts[0]
+        extra = join_extras(self.part_extras)
+        self.parts = self.part_extras = None
+        return self.enqueue_frames(frames, flags, extra)
+
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1:
+        if flags & SNDMORE or self.parts is not None:
+            return self.enqueue_parts(frames, flags, extra)
         self.queue.push(frames, flags, extra)
         if self.state != READY:
             self.reactor.enqueue(self)
@@ -277,9 +297,10 @@ cdef class Stream(Incoming):
                 if budget.left < most:
                     self.changes += 1
                     self.held = self.reactor.iteration
-                    self.reactor.hold()
                 if self.index >= 0:
-                    self.settle()
+                    self.leave()
+                if budget.left < most:
+                    self.reactor.hold()
         return most - budget.left
 
     # -- the end --------------------------------------------------------------------------------
@@ -301,11 +322,14 @@ cdef class Stream(Incoming):
                 report(self.reactor.loop, "closing", self, None, warning)
             return 0
         error = zmq_error(code)
-        if not self.tell_error(error, False) and code != ETERM:
-            _logger.error("%r: %s", self, error)
-        if code == ETERM and self.state != CLOSED:
-            # the context waits for its sockets
+        callback, context = self.err_callback, self.err_context
+        if code == ETERM:
+            # first of all: the context waits for its sockets, and on_err may do anything
             self.release(None, self.queue.count + self.parked_count)
+        elif callback is None:
+            _logger.error("%r: %s", self, error)
+        if callback is not None:
+            self.call_back("the on_err callback", callback, (error,), context, False)
         return 0
 
     def close(self, linger=None):
@@ -321,8 +345,11 @@ cdef class Stream(Incoming):
             The socket's LINGER, in milliseconds; None leaves it as it is.
         """
         cdef Py_ssize_t unsent
-        if linger is not None and not isinstance(linger, int):
-            raise TypeError(f"linger is None or milliseconds, an int, not {type(linger).__name__}")
+        cdef int milliseconds
+        if linger is not None:
+            if not isinstance(linger, int):
+                raise TypeError(f"linger is None or milliseconds, an int, not {type(linger).__name__}")
+            milliseconds = linger  # raises OverflowError now, and not when half is closed
         if self.state == CLOSED:
             return
         if self.handle() is NULL:
@@ -339,23 +366,27 @@ cdef class Stream(Incoming):
         cdef object callback = self.close_callback, context = self.close_context
         self.state = CLOSED
         self.changes += 1
-        self.count_parked(-self.parked_count)
+        self.parked_count = 0
+        unsent += self.parts is not None
+        self.parts = self.part_extras = None
         self.reactor.remove(self)
         self.queue.clear()
         self.sock = self.origin = None
         self.py_socket = self.shadowed = self.parked = None
         self.recv_callback = self.recv_context = self.send_callback = self.send_context = None
         self.err_callback = self.err_context = self.close_callback = self.close_context = None
-        if shadowed is not None:
-            shadowed.close(linger)  # it has readers and futures of its own to end
-            socket._closed = True   # the same libzmq socket: there is nothing left to close
-        else:
-            socket.close(linger)
-        if unsent:
-            _logger.warning(
-                "%r: %d queued messages could not be handed to libzmq and are lost", self, unsent)
-        if callback is not None:
-            self.call_back("the close callback", callback, (), context, False)
+        try:
+            if shadowed is not None:
+                shadowed.close(linger)  # it has readers and futures of its own to end
+                socket._closed = True   # the same libzmq socket: there is nothing left to close
+            else:
+                socket.close(linger)
+        finally:
+            if unsent:
+                _logger.warning(
+                    "%r: %d queued messages could not be handed to libzmq and are lost", self, unsent)
+            if callback is not None:
+                self.call_back("the close callback", callback, (), context, False)
         return 0
 
     def closed(self):
@@ -392,6 +423,21 @@ cdef class Stream(Incoming):
             if self.reactor.sleeping:
                 self.reactor.wake()
         return self.py_socket
+
+
+cdef SendExtra join_extras(list extras):
+    """Of a message that came in parts: every part's callback is told, with its tracker."""
+    if len(extras) < 2:
+        return extras[0] if extras else None
+
+    def tell_all(message, status):
+        cdef SendExtra each
+        for each in extras:
+            if each.callback is not None:
+                each.context.run(
+                    each.callback, message, each.tracker if status is None else status)
+
+    return SendExtra(tell_all, PyContext_CopyCurrent(), None)
 
 
 cdef int warn_of_unknown(dict kwargs) except -1:
