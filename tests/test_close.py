@@ -211,6 +211,8 @@ def test_linger_must_be_a_number(home):
     stream = home.stream(home.socket(zmq.PULL))
     with pytest.raises(TypeError, match="linger"):
         stream.close(linger="long")
+    with pytest.raises(OverflowError):
+        stream.close(linger=2**40)
     assert not stream.closed()
 
 
@@ -329,6 +331,36 @@ def test_context_terminated_while_it_sends(home, expected_log):
     thread.join(20)
     assert not thread.is_alive()
     expected_log("3 queued messages")
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("use", ["flush", "send", "close", "KeyboardInterrupt"])
+def test_on_err_may_do_anything_when_the_context_ends(home, use):
+    """It is told after the stream let go of the context."""
+    stream = home.stream(home.socket(zmq.DEALER))
+    errors, closed = home.recorder(), []
+
+    def on_err(error):
+        errors.append(error)
+        if use == "KeyboardInterrupt":
+            raise KeyboardInterrupt
+        getattr(stream, use)(*[b"x"] * (use == "send"))
+
+    stream.on_recv(print)
+    stream.on_err(on_err)
+    stream.set_close_callback(lambda: closed.append(1))
+    thread = threading.Thread(target=home.context.term)
+    thread.start()
+    if use == "KeyboardInterrupt":
+        with pytest.raises(KeyboardInterrupt):
+            home.loop.run_forever()
+    else:
+        home.wait(errors)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert [type(e) for e in errors] == [zmq.ContextTerminated]
+    assert closed == [1]
+    home.expect_errors(*[OSError] * (use in ("flush", "send")))
 
 
 def test_context_destroyed(home):

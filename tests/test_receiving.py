@@ -417,16 +417,20 @@ def test_exception_of_a_coroutine_callback(home):
     assert all(context["stream"] is stream for context in found)
 
 
-def test_a_loop_run_inside_a_callback(home):
+@pytest.mark.parametrize("spinning", [True, False])
+def test_a_loop_run_inside_a_callback(home, spinning):
     """As nest_asyncio and old Jupyter kernels do: the stream goes on inside."""
     if not home.name.startswith("own"):
         pytest.skip("asyncio's own loop cannot run inside one of its handles without a patch")
     socket, peer = home.pair()
     stream = home.stream(socket)
     got = home.recorder()
+    second = home.loop.create_future()
 
     def callback(message):
         got.append(message)
+        if len(got) == 2:
+            second.set_result(None)
         if len(got) == 1:
             peer.send(b"inner")
             stream.send(b"reply")
@@ -440,6 +444,9 @@ def test_a_loop_run_inside_a_callback(home):
                 asyncio._set_running_loop(inner)
 
     async def until_two():
+        if not spinning:  # the loop sleeps
+            await asyncio.wait_for(second, 10)
+            return
         for _ in range(100_000):
             if len(got) >= 2 and not stream.sending():
                 return
@@ -449,6 +456,7 @@ def test_a_loop_run_inside_a_callback(home):
     peer.send(b"outer")
     home.wait(got)
     assert got == [[b"outer"], [b"inner"]]
+    home.drained(stream)
     assert peer.recv() == b"reply"
     peer.send(b"after")
     home.wait(got, 3)

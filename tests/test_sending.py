@@ -5,7 +5,9 @@ import asyncio
 import contextvars
 import json
 import pickle
+import sys
 import threading
+import time
 
 import pytest
 import zmq
@@ -421,6 +423,69 @@ def test_a_stalled_peer_of_a_mandatory_router_stops_nobody(home):
         assert [g for g in got if g[0] == name] == [(name, i, None) for i in range(50)]
 
 
+def test_messages_sent_in_parts(home):
+    """With SNDMORE, as zmq_msg_send() takes them."""
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    stream.send(b"a", flags=zmq.SNDMORE)
+    stream.send_multipart([b"b", b"c"], flags=zmq.SNDMORE)
+    stream.send(b"d")
+    stream.send(b"alone")
+    home.drained(stream)
+    assert peer.recv_multipart() == [b"a", b"b", b"c", b"d"]
+    assert peer.recv_multipart() == [b"alone"]
+
+
+@pytest.mark.ours
+def test_parts_are_not_parted(home, expected_log):
+    """Not by an error, nor by a peer that refuses: they are one message."""
+    router, peer = mandatory_router(home)
+    stream = home.stream(router)
+    sent = home.recorder()
+
+    def told(msg, status):
+        sent.append((msg, getattr(status, "errno", None)))
+
+    stream.send(b"nobody", flags=zmq.SNDMORE, callback=told)
+    stream.send(b"x", callback=told)
+    stream.send(b"there", flags=zmq.SNDMORE)
+    stream.send(b"y", callback=told)
+    home.wait(sent, 3)
+    assert sent == [([b"nobody", b"x"], zmq.EHOSTUNREACH)] * 2 + [([b"there", b"y"], None)]
+    assert peer.recv_multipart() == [b"y"]
+    stream.send(b"unfinished", flags=zmq.SNDMORE)
+    stream.close()
+    expected_log("1 queued messages")
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("kind", ["PUB", "STREAM"])
+def test_a_socket_that_lies_about_pollout_does_not_spin(home, kind, expected_log):
+    """These show POLLOUT, and refuse every message."""
+    if kind == "PUB":
+        socket, peer = home.pair(zmq.PUB, zmq.XSUB, sndhwm=1, rcvhwm=1)
+        socket.setsockopt(zmq.XPUB_NODROP, 1)
+        peer.send(b"\x01")
+    else:
+        socket = home.socket(zmq.STREAM, sndhwm=1)
+        socket.bind("tcp://127.0.0.1:*")
+        peer = home.socket(zmq.STREAM)
+        peer.connect(socket.last_endpoint.decode())
+        socket.rcvtimeo = 20_000
+        name, _ = socket.recv_multipart()
+    stream = home.stream(socket)
+    home.run_until(lambda: socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT)
+    for _ in range(200):
+        stream.send_multipart([b"x"] if kind == "PUB" else [name, b"x" * 1_000_000])
+    home.settle(20)
+    assert stream.sending()
+    started = time.process_time()
+    home.run(asyncio.sleep(0.3))
+    assert time.process_time() - started < 0.2
+    stream.close()
+    expected_log("queued messages")
+
+
 # -- bad input: the error is at the call, and nothing of the message is queued --------------------
 
 
@@ -525,6 +590,35 @@ def test_sends_from_threads_wake_the_loop(home):
     got = [peer.recv_multipart() for _ in range(800)]
     for i in range(4):
         assert [int(n) for name, n in got if name == b"%d" % i] == list(range(200))
+
+
+@pytest.mark.ours
+def test_no_wake_up_is_lost_between_two_threads(home):
+    """The loop's thread may run between any two steps of a sender's."""
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    stream = home.stream(socket)
+    told, late = threading.Event(), 0
+    stream.on_send(lambda msg, status: told.set())
+    done = home.recorder()
+
+    def other():
+        nonlocal late
+        for _ in range(2000):
+            told.clear()
+            stream.send(b"x")
+            late += not told.wait(0.03)  # a sweep would find it after 0.05
+        home.loop.call_soon_threadsafe(done.append, 1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread = threading.Thread(target=other)
+        thread.start()
+        home.wait(done)
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert late < 20
 
 
 @pytest.mark.ours
