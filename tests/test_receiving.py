@@ -424,7 +424,7 @@ def test_a_loop_run_inside_a_callback(home, spinning):
         pytest.skip("asyncio's own loop cannot run inside one of its handles without a patch")
     socket, peer = home.pair()
     stream = home.stream(socket)
-    got = home.recorder()
+    got, ended = home.recorder(), home.recorder()
     second = home.loop.create_future()
 
     def callback(message):
@@ -442,6 +442,7 @@ def test_a_loop_run_inside_a_callback(home, spinning):
             finally:
                 inner._thread_id = thread_id
                 asyncio._set_running_loop(inner)
+            ended.append(1)  # what the outer loop waits for must not happen in the inner one
 
     async def until_two():
         if not spinning:  # the loop sleeps
@@ -454,7 +455,7 @@ def test_a_loop_run_inside_a_callback(home, spinning):
 
     stream.on_recv(callback)
     peer.send(b"outer")
-    home.wait(got)
+    home.wait(ended)
     assert got == [[b"outer"], [b"inner"]]
     home.drained(stream)
     assert peer.recv() == b"reply"
