@@ -107,7 +107,9 @@ cdef class Incoming(Outgoing):
         cdef int size, changes = self.changes
         cdef bint copy = self.recv_copy
         cdef object callback = self.recv_callback
-        cdef object message
+        cdef object message = None
+        cdef Socket sock = self.sock   # as long as `changes` does not grow
+        cdef Socket origin = self.origin
         cdef PyObject *args[3]         # the first is room for a bound method's self
         cdef Py_ssize_t last = 1       # where the message goes
         cdef PyObject *frame
@@ -119,15 +121,14 @@ cdef class Incoming(Outgoing):
         lib.msg_init(&msg)
         try:
             while True:
-                handle = self.handle()
-                if handle is NULL:
+                handle = sock.handle
+                if handle is NULL or origin.handle is NULL:
                     self.failed(ENOTSOCK)
                     return NOTHING_LEFT
                 size = lib.msg_recv(&msg, handle, DONTWAIT)
                 if size < 0:
                     return self.receive_failed(lib.last_error())
 
-                message = None
                 if copy and not lib.msg_more(&msg):
                     frame = new_bytes(
                         <char *> lib.msg_data(&msg), size if size < INT_MAX else lib.msg_size(&msg))
@@ -151,10 +152,12 @@ cdef class Incoming(Outgoing):
                     lib.msg_close(&msg)
                     lib.msg_init(&msg)
 
+                # for each one: a callback may flush another stream, and the next touch its socket
                 self.reactor.epoch += 1
                 result = PyObject_Vectorcall(
                     <PyObject *> callback, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
-                message = None
+                if message is not None:
+                    message = None
                 if single is not NULL:
                     if ZS_ONLY_OURS(single) and PyList_GET_SIZE(single) == 1:
                         replace_only_item(single, new_none())  # a message ends with its callback
