@@ -178,7 +178,8 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
         lib.msg_close(&msgs[sent])
         sent += 1
         while sent < ready and lib.msg_send(
-            &msgs[sent], handle, flags | DONTWAIT | (SNDMORE if sent + 1 < count else 0)) >= 0:
+            &msgs[sent], handle, flags | DONTWAIT | (SNDMORE if sent + 1 < count else 0)
+        ) >= 0:
             sent += 1
     while sent < ready:
         lib.msg_close(&msgs[sent])
