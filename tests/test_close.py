@@ -272,7 +272,6 @@ def test_descriptor_used_again(home):
         old = home.stream(socket)
         old.on_recv(print)
         home.settle()
-        fd = socket.fd
         socket.close()
         peer.close()
         candidates = [home.pair() for _ in range(8)]
@@ -282,7 +281,6 @@ def test_descriptor_used_again(home):
             stream = home.stream(new)
             stream.on_recv(got.append)
             streams.append(stream)
-        assert any(new.fd == fd for new, _ in candidates) or True
         old.close()
         for _, new_peer in candidates:
             new_peer.send(b"x")
