@@ -1,7 +1,7 @@
 # Errors: libzmq's codes become exceptions here and nowhere else, and what cannot be raised to
 # anyone is reported here.
 
-from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, ENOMEM
 
 _logger = logging.getLogger("zmqstream")

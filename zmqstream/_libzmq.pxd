@@ -13,7 +13,6 @@ cdef enum:
     POLLOUT = 2
 
     OPT_EVENTS = 15
-    OPT_TYPE = 16
 
     TYPE_PAIR = 0
     TYPE_ROUTER = 6
