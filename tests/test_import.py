@@ -157,6 +157,22 @@ def test_what_is_not_imported():
     assert not {"tornado", "uvloop", "gevent", "numpy", "pytest"}.intersection(modules)
 
 
+def test_asyncio_is_imported_when_it_is_needed():
+    """It takes longer to import than pyzmq, and than all of ours."""
+    program = """
+        import sys, zmqstream
+        assert not {"asyncio", "ssl", "multiprocessing"}.intersection(sys.modules)
+        assert {"EventLoop", "ZMQStream", "ioloop"} <= set(dir(zmqstream))
+        assert zmqstream.ioloop.IOLoop is zmqstream.IOLoop
+        assert "asyncio" in sys.modules
+        try:
+            zmqstream.nonsense
+        except AttributeError as error:
+            print(error)
+    """
+    assert run_script(program) == "module 'zmqstream' has no attribute 'nonsense'\n"
+
+
 def test_importing_makes_nothing():
     """No loop, no context, no thread: those are the program's to make."""
     program = """

@@ -4,11 +4,41 @@
 are loops that dispatch it in C, and it works on any other asyncio loop, too.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from zmqstream import _pyzmq  # noqa: F401  first: it explains a pyzmq that does not fit
-from zmqstream.eventloop import EventLoop, new_event_loop, run
-from zmqstream.ioloop import IOLoop
 from zmqstream.stream import ZMQStream
+
+if TYPE_CHECKING:
+    from zmqstream.eventloop import EventLoop, new_event_loop, run
+    from zmqstream.ioloop import IOLoop
 
 __version__ = "0.1.0"
 
 __all__ = ["EventLoop", "IOLoop", "ZMQStream", "new_event_loop", "run"]
+
+# Imported when they are asked for: with them comes asyncio, which takes longer than pyzmq.
+_LATER = {
+    "EventLoop": "zmqstream.eventloop",
+    "IOLoop": "zmqstream.ioloop",
+    "eventloop": "zmqstream.eventloop",
+    "ioloop": "zmqstream.ioloop",
+    "new_event_loop": "zmqstream.eventloop",
+    "run": "zmqstream.eventloop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_LATER[name])
+    value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -7,7 +7,7 @@ the order of a message's way in.
 """
 
 # for the fragments; the linter does not look into them
-import asyncio  # no-cython-lint
+import importlib  # no-cython-lint
 import logging  # no-cython-lint
 import os  # no-cython-lint
 import selectors  # no-cython-lint

@@ -49,8 +49,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+# Imported with the first reactor: asyncio takes longer to import than pyzmq, and programs may import
+# us that will not use a loop.
+cdef object asyncio = None
+
+
 cdef class Reactor:
     def __cinit__(self, *args, **kwargs):
+        global asyncio
+        if asyncio is None:
+            asyncio = importlib.import_module("asyncio")
         self.epfd = -1
         self.generation = fork_generation
         self.sources = []

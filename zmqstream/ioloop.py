@@ -363,6 +363,20 @@ class IOLoop:
             self.handle_callback_exception(callback)
 
 
+def current_loop() -> Any:
+    """The loop of streams that are given none: IOLoop.current(), as its owner knows it.
+
+    A program that uses Tornado gets Tornado's IOLoop.
+    """
+    ours = IOLoop.current()
+    tornado = sys.modules.get("tornado.ioloop")
+    if ours is not None and tornado is not None:
+        theirs = tornado.IOLoop.current(instance=False)
+        if theirs is not None and theirs.asyncio_loop is ours.asyncio_loop:
+            return theirs
+    return ours
+
+
 def _is_awaitable(result: Any) -> bool:
     return result is not None and hasattr(type(result), "__await__")
 

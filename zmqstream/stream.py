@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import functools
 import pickle
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import zmq
-import zmq._future
 from zmq.utils import jsonapi
 
 from zmqstream import _core
-from zmqstream.eventloop import asyncio_loop_of, reactor_of
-from zmqstream.ioloop import IOLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +48,8 @@ class ZMQStream(_core.Stream):
         The stream's from now on: it receives, sends and closes it. A `zmq.asyncio.Socket` is
         shadowed to a plain one, with a RuntimeWarning.
     io_loop : zmqstream.IOLoop, tornado.ioloop.IOLoop or asyncio.AbstractEventLoop, optional
-        Where callbacks run; by default `IOLoop.current()`.
+        Where callbacks run; by default `IOLoop.current()`, or Tornado's IOLoop of the same asyncio
+        loop where the program has made one. It is the attribute `io_loop`.
 
     Raises
     ------
@@ -70,7 +69,7 @@ class ZMQStream(_core.Stream):
                 f"ZMQStream: socket must be a zmq.Socket, not {type(socket).__name__}: {socket!r}"
             )
         shadowed = None
-        if isinstance(socket, zmq._future._AsyncSocket):
+        if _is_async(socket):
             warnings.warn(
                 f"ZMQStream wants a plain zmq.Socket, and uses a shadow of {socket!r}; make one "
                 "with context.socket(type, socket_class=zmq.Socket)",
@@ -79,9 +78,11 @@ class ZMQStream(_core.Stream):
             )
             shadowed = socket
             socket = zmq.Socket(shadow=socket)
+        from zmqstream import eventloop, ioloop  # not before: asyncio comes with them
+
         if io_loop is None:
-            io_loop = IOLoop.current()
-        reactor = reactor_of(asyncio_loop_of(io_loop))
+            io_loop = ioloop.current_loop()
+        reactor = eventloop.reactor_of(eventloop.asyncio_loop_of(io_loop))
         own_send = type(self).send_multipart is ZMQStream.send_multipart
         self._open(socket, shadowed, reactor, io_loop, own_send)
 
@@ -175,6 +176,12 @@ class ZMQStream(_core.Stream):
     subscribe = _socket_method("subscribe")
     unbind = _socket_method("unbind")
     unsubscribe = _socket_method("unsubscribe")
+
+
+def _is_async(socket: zmq.Socket[Any]) -> bool:
+    """Whether it is of zmq.asyncio's kind; who has not imported that has no such socket."""
+    future = sys.modules.get("zmq._future")
+    return future is not None and isinstance(socket, future._AsyncSocket)
 
 
 def check_callable(callback: Any, where: str) -> None:
