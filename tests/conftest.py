@@ -29,6 +29,8 @@ IMPLEMENTATIONS = (
     "own-selectors",
     "asyncio-epoll",
     "asyncio-selectors",
+    "uvloop",
+    "tornado",
     "pyzmq",
 )
 
@@ -60,11 +62,14 @@ class Home:
         self.io_loop = None
         if name.startswith("own"):
             self.loop = zmqstream.EventLoop()
-        elif self.reference:
+        elif name in ("tornado", "pyzmq"):
             from tornado.ioloop import IOLoop
 
             self.io_loop = IOLoop(make_current=False)
             self.loop = self.io_loop.asyncio_loop
+        elif name == "uvloop":
+            uvloop = pytest.importorskip("uvloop")
+            self.loop = uvloop.new_event_loop()
         else:
             self.loop = asyncio.SelectorEventLoop()
         if self.io_loop is None:
@@ -182,10 +187,7 @@ class Home:
                 task.cancel()
             self.loop.run_until_complete(asyncio.sleep(0))
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
-            if self.reference:
-                self.io_loop.close()
-            else:
-                self.loop.close()
+            self.io_loop.close()
         term = threading.Thread(target=self.context.term, daemon=True)
         term.start()
         term.join(TIMEOUT)
@@ -216,7 +218,7 @@ def children_import_what_is_tested(tmp_path_factory):
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def home(request, monkeypatch, caplog):
-    """Our stream on our own loop and on asyncio's, with both pollers; and pyzmq's stream."""
+    """Our stream on every kind of loop; and pyzmq's stream."""
     name = request.param
     if name == "pyzmq":
         marker = request.node.get_closest_marker("deviates")
@@ -224,7 +226,7 @@ def home(request, monkeypatch, caplog):
             pytest.skip(f"deviates from pyzmq on purpose: {marker.args[0]}")
         if request.node.get_closest_marker("ours"):
             pytest.skip("pyzmq's class does not have this")
-    else:
+    elif "-" in name:
         monkeypatch.setenv("ZMQSTREAM_POLLER", name.partition("-")[2])
     home = Home(name)
     caplog.set_level(logging.WARNING)
