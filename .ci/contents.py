@@ -18,7 +18,11 @@ if generated := sorted(n for n in listed if n.endswith((".c", ".so", ".pyc")) an
 
 with zipfile.ZipFile(wheel) as archive:
     names = [n for n in archive.namelist() if ".dist-info/" not in n]
-expected = {"__init__.py", "_core.pyi", "eventloop.py", "ioloop.py", "py.typed", "stream.py"}
+expected = {"_core.pyi", "py.typed"} | {
+    name.removeprefix("zmqstream/")
+    for name in tracked
+    if name.startswith("zmqstream/") and name.endswith(".py")
+}
 found = {n.removeprefix("zmqstream/") for n in names}
 if not expected <= found:
     sys.exit(f"missing in the wheel: {sorted(expected - found)}")

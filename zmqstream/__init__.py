@@ -13,21 +13,25 @@ from zmqstream import _pyzmq  # noqa: F401  first: it explains a pyzmq that does
 from zmqstream.stream import ZMQStream
 
 if TYPE_CHECKING:
+    from zmqstream.dropin import install, uninstall
     from zmqstream.eventloop import EventLoop, new_event_loop, run
     from zmqstream.ioloop import IOLoop
 
 __version__ = "0.1.0"
 
-__all__ = ["EventLoop", "IOLoop", "ZMQStream", "new_event_loop", "run"]
+__all__ = ["EventLoop", "IOLoop", "ZMQStream", "install", "new_event_loop", "run", "uninstall"]
 
-# Imported when they are asked for: with them comes asyncio, which takes longer than pyzmq.
+# Imported when they are asked for: with a loop comes asyncio, which takes longer than pyzmq.
 _LATER = {
     "EventLoop": "zmqstream.eventloop",
     "IOLoop": "zmqstream.ioloop",
+    "dropin": "zmqstream.dropin",
     "eventloop": "zmqstream.eventloop",
+    "install": "zmqstream.dropin",
     "ioloop": "zmqstream.ioloop",
     "new_event_loop": "zmqstream.eventloop",
     "run": "zmqstream.eventloop",
+    "uninstall": "zmqstream.dropin",
 }
 
 

@@ -1,0 +1,100 @@
+"""python -m zmqstream: see `python -m zmqstream --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import zmqstream
+
+STARTUP = Path(__file__).resolve().parent / "_startup"
+
+RUN = """\
+Run a program that uses pyzmq's ZMQStream with zmqstream's in its place.
+
+    python -m zmqstream run -m MODULE [ARGS...]     as python -m MODULE ARGS
+    python -m zmqstream run SCRIPT.py [ARGS...]     as python SCRIPT.py ARGS
+    python -m zmqstream run COMMAND [ARGS...]       as COMMAND ARGS, a command of your PATH
+
+The program is not changed. It runs in this very process (the same process id, signals and exit
+code), and its Python child processes use zmqstream, too, as long as they inherit the environment
+variable PYTHONPATH and have zmqstream installed.
+"""
+
+
+def run(arguments: list[str]) -> NoReturn:
+    """Become the program of `arguments`, with zmqstream's ZMQStream in it."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(RUN, end="")
+        sys.exit(0 if arguments else 2)
+    flags = sys.flags
+    if flags.isolated or flags.ignore_environment or flags.no_site:
+        fail("run needs PYTHONPATH and site: start Python without -I, -E and -S")
+    first = arguments[0]
+    if first == "-m":
+        if len(arguments) < 2:
+            fail("run -m: the name of a module is missing")
+        command = [sys.executable, *interpreter_flags(), *arguments]
+    elif first.startswith("-"):
+        fail(f"run: unknown option {first}; options of the program come after its name")
+    elif Path(first).exists():
+        command = [sys.executable, *interpreter_flags(), *arguments]
+    else:
+        found = shutil.which(first)
+        if found is None:
+            fail(f"run: {first} is no file and no command of your PATH")
+        command = [found, *arguments[1:]]
+    paths = [str(STARTUP), *filter(None, [os.environ.get("PYTHONPATH")])]
+    become(command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+
+
+def interpreter_flags() -> list[str]:
+    """The options that Python itself was started with here, as -u or -W error."""
+    head = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+    return head[:-2] if head[-2:] == ["-m", "zmqstream"] else []
+
+
+def become(command: list[str], environment: dict[str, str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name != "nt":
+        os.execve(command[0], command, environment)
+    # Windows cannot replace a process: wait for it, and leave Ctrl-C to it
+    process = subprocess.Popen(command, env=environment)
+    while True:
+        try:
+            sys.exit(process.wait())
+        except KeyboardInterrupt:
+            pass
+
+
+def fail(message: str) -> NoReturn:
+    print(f"python -m zmqstream {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["run"]:
+        run(arguments[1:])  # all that follows is the program's: argparse would look into it
+    parser = argparse.ArgumentParser(
+        prog="python -m zmqstream", description="Callback streams on ZeroMQ sockets."
+    )
+    parser.add_argument("--version", action="version", version=f"zmqstream {zmqstream.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands.add_parser(
+        "run",
+        help="run a program with zmqstream's ZMQStream in the place of pyzmq's",
+        add_help=False,
+    )
+    parser.parse_args(arguments)
+    parser.print_help()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
