@@ -1,4 +1,4 @@
-"""The two classes that are compared, each on the loop it is meant for.
+"""The two classes that are compared, each on the loop it is meant for, and on others.
 
 Works use both through one and the same code, so that nothing but the class and its loop differs.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import OURS, STREAM
+from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream as PyzmqStream
 
 import zmqstream
@@ -47,7 +48,28 @@ class Kind:
             stream.close()
 
 
+def _tornado() -> asyncio.AbstractEventLoop:
+    return IOLoop(make_current=False).asyncio_loop
+
+
 KINDS = {
     OURS: Kind(OURS, zmqstream.ZMQStream, zmqstream.EventLoop),
     STREAM: Kind(STREAM, PyzmqStream, asyncio.new_event_loop),
 }
+
+# Loops that either class can be used on, by the name that is added to the class's.
+OTHER_LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "Tornado": _tornado,
+}
+try:
+    import uvloop
+except ImportError:  # not on Windows
+    pass
+else:
+    OTHER_LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+def on(name: str, loop: str) -> Kind:
+    """One of KINDS on another loop."""
+    return Kind(f"{name} on {loop}", KINDS[name].stream, OTHER_LOOPS[loop])

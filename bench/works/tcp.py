@@ -10,7 +10,7 @@ import climit
 import zmq
 from harness import BLOCKING, OURS, STREAM, C, Figure, Floor, Measure, Work, quantile
 from sockets import Child, new_context
-from streams import KINDS, Kind
+from streams import KINDS, OTHER_LOOPS, Kind, on
 
 PAYLOAD = b"x" * 16
 
@@ -97,6 +97,13 @@ The streams have one callback a message, the same function; it looks whether it 
 has two frames, and keeps nothing. The sender and libzmq's two I/O threads want processors besides
 the receiver: with fewer than four, this measures also how well they share."""
 
+OTHERS_WHAT = """\
+The tcp flood of 1 x 16 B on loops that are not zmqstream's. Both classes are made in a coroutine
+that runs there, and find the loop."""
+
+OTHERS = [on(name, loop) for loop in OTHER_LOOPS for name in (OURS, STREAM)]
+OF_OWN = {"uvloop": 0.75, "asyncio": 0.6, "Tornado": 0.6}  # how much of the rate on our own loop
+
 WORKS = [
     Work(
         "tcp echo, p50",
@@ -116,5 +123,25 @@ WORKS = [
             STREAM: Measure(partial(flood_stream, KINDS[STREAM]), 20_000),
         },
         (Floor("speed", STREAM, 45), Floor("speed", C, 0.6), Floor("speed", BLOCKING)),
+    ),
+    Work(
+        "tcp flood on other loops",
+        "per message",
+        OTHERS_WHAT,
+        {OURS: Measure(partial(flood_stream, KINDS[OURS]), 2_000_000)}
+        | {
+            kind.name: Measure(
+                partial(flood_stream, kind), 20_000 if kind.name.startswith(STREAM) else 2_000_000
+            )
+            for kind in OTHERS
+        },
+        tuple(
+            floor
+            for loop in OTHER_LOOPS
+            for floor in (
+                Floor("speed", OURS, OF_OWN[loop], f"{OURS} on {loop}"),
+                Floor("speed", f"{STREAM} on {loop}", 30, f"{OURS} on {loop}"),
+            )
+        ),
     ),
 ]
