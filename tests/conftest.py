@@ -21,6 +21,7 @@ import pytest
 import zmq
 
 import zmqstream
+from zmqstream import _core
 
 TIMEOUT = 20  # seconds: generous, for loaded machines; nothing waits so long when all is well
 
@@ -33,6 +34,8 @@ IMPLEMENTATIONS = (
     "tornado",
     "pyzmq",
 )
+
+OPEN = ("idle", "armed", "ready")  # the states of what is open, in _core.counters()
 
 _names = itertools.count()
 
@@ -270,8 +273,20 @@ def throttled():
 
 @pytest.fixture(autouse=True)
 def no_garbage_left():
-    """What a test leaves behind must not be blamed on the next one."""
+    """What a test leaves behind must not be blamed on the next one.
+
+    In a build with counters (docs/testing.md), everything that a test did must balance.
+    """
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect(0)
+        counts = _core.counters()
+        if counts is not None and any(counts[state] for state in OPEN):
+            gc.collect()  # a stream that was left to a closed loop
+            counts = _core.counters()
+    if counts is not None:
+        assert counts["msgs"] == 0, counts
+        assert counts["received"] == sum(counts[k] for k in ("delivered", "dropped", "given_up"))
+        assert counts["queued"] == sum(counts[k] for k in ("sent", "failed", "unsent")), counts
+        assert [counts[state] for state in OPEN] == [0, 0, 0], counts

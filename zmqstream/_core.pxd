@@ -1,11 +1,13 @@
 """The data model of the core: every class and enum, each field with its comment.
 
-Who changes what: a Source's `state` and its place on the ready list only change in
-_reactor.pxi (enqueue, unlink) and in the source's own settle() and close().
+Who changes what: a Source's `state` only changes in become(), which is called in _reactor.pxi
+(enqueue) and in the source's own open, settle() and close(); its place on the ready list, in
+_reactor.pxi (link, unlink).
 """
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
+from zmqstream._counters cimport ZS_SOURCES, zs_count
 from zmq.backend.cython._zmq cimport Frame, Socket
 from zmq.backend.cython.libzmq cimport zmq_msg_t
 
@@ -83,6 +85,12 @@ cdef class Source:
         if self.sock is None or self.origin.handle is NULL:
             return NULL
         return self.sock.handle
+
+    cdef inline void become(self, State state) noexcept:
+        """The one place where `state` changes."""
+        zs_count(ZS_SOURCES + <int> self.state, -1)
+        zs_count(ZS_SOURCES + <int> state, 1)
+        self.state = state
 
     cdef int wanted(self) noexcept
     cdef int still_wanted(self, int events) except -1

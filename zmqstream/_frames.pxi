@@ -113,6 +113,19 @@ cdef int receive_next(void *handle, zmq_msg_t *msg) noexcept:
 
 # -- out ------------------------------------------------------------------------------------------
 
+cdef inline int send_msg(zmq_msg_t *msg, void *handle, int flags) noexcept:
+    """Hand a frame to libzmq, which empties `msg` if it takes it. Returns < 0 if not."""
+    cdef int result = lib.msg_send(msg, handle, flags | DONTWAIT)
+    if result >= 0:
+        zs_count(ZS_MSGS, -1)
+    return result
+
+
+cdef inline void drop_msg(zmq_msg_t *msg) noexcept:
+    lib.msg_close(msg)
+    zs_count(ZS_MSGS, -1)
+
+
 cdef inline int frame_out(zmq_msg_t *msg, PyObject *frame) noexcept:
     """Fill `msg` with a snapshot's frame: bytes are copied, a Frame's memory is shared.
 
@@ -123,11 +136,13 @@ cdef inline int frame_out(zmq_msg_t *msg, PyObject *frame) noexcept:
         size = PyBytes_GET_SIZE(<object> frame)
         if lib.msg_init_size(msg, size) < 0:
             return lib.last_error()
+        zs_count(ZS_MSGS, 1)
         memcpy(lib.msg_data(msg), PyBytes_AS_STRING(<object> frame), size)
         return 0
     lib.msg_init(msg)
     if lib.msg_copy(msg, &(<Frame> frame).zmq_msg) < 0:
         return lib.last_error()
+    zs_count(ZS_MSGS, 1)
     return 0
 
 
@@ -141,9 +156,9 @@ cdef inline int message_out(void *handle, int socket_type, PyObject *frames, int
     if PyTuple_CheckExact(frames):
         return multipart_out(handle, socket_type, frames, flags)
     code = frame_out(&msg, frames)
-    if code == 0 and lib.msg_send(&msg, handle, flags | DONTWAIT) < 0:
+    if code == 0 and send_msg(&msg, handle, flags) < 0:
         code = lib.last_error()
-        lib.msg_close(&msg)
+        drop_msg(&msg)
     return code
 
 
@@ -166,7 +181,7 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
         if code == 0:
             ready += 1
     while sent < ready and code == 0:
-        if lib.msg_send(&msgs[sent], handle, flags | DONTWAIT | (SNDMORE if sent + 1 < count else 0)) >= 0:
+        if send_msg(&msgs[sent], handle, flags | (SNDMORE if sent + 1 < count else 0)) >= 0:
             sent += 1
             continue
         code = lib.last_error()
@@ -175,14 +190,14 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
     if code == EAGAIN and sent > 0 and socket_type != TYPE_PAIR:
         # The pipe has ended. Let libzmq drop the rest now, or it drops the next attempt's. (A PAIR
         # drops nothing, and would take the rest for a message.)
-        lib.msg_close(&msgs[sent])
+        drop_msg(&msgs[sent])
         sent += 1
-        while sent < ready and lib.msg_send(
-            &msgs[sent], handle, flags | DONTWAIT | (SNDMORE if sent + 1 < count else 0)
+        while sent < ready and send_msg(
+            &msgs[sent], handle, flags | (SNDMORE if sent + 1 < count else 0)
         ) >= 0:
             sent += 1
     while sent < ready:
-        lib.msg_close(&msgs[sent])
+        drop_msg(&msgs[sent])
         sent += 1
     if msgs is not on_stack:
         PyMem_Free(msgs)

@@ -26,7 +26,7 @@ cdef class SocketHandler(Source):
 
     def close(self):
         """End it; the socket stays open."""
-        self.state = CLOSED
+        self.become(CLOSED)
         self.reactor.remove(self)
         self.sock = self.origin = None
 
@@ -56,5 +56,5 @@ cdef class SocketHandler(Source):
         return 0
 
     cdef int orphan(self) except -1:
-        self.state = CLOSED
+        self.become(CLOSED)
         return 0

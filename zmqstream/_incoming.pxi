@@ -44,7 +44,7 @@ cdef class Incoming(Outgoing):
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
             self.clean = False  # true once: user code may run before the next operation
             self.checked = self.reactor.epoch
-            self.state = ARMED if self.recv_callback is not None else IDLE
+            self.become(ARMED if self.recv_callback is not None else IDLE)
             return self.reactor.unlink(self)
         return Source.settle(self)
 
@@ -119,6 +119,7 @@ cdef class Incoming(Outgoing):
             args[1] = <PyObject *> self
             last = 2
         lib.msg_init(&msg)
+        zs_count(ZS_MSGS, 1)
         try:
             while True:
                 handle = sock.handle
@@ -128,16 +129,19 @@ cdef class Incoming(Outgoing):
                 size = lib.msg_recv(&msg, handle, DONTWAIT)
                 if size < 0:
                     return self.receive_failed(lib.last_error())
+                zs_count(ZS_RECEIVED, 1)
 
                 if copy and not lib.msg_more(&msg):
                     frame = new_bytes(
                         <char *> lib.msg_data(&msg), size if size < INT_MAX else lib.msg_size(&msg))
                     if frame is NULL:
+                        zs_count(ZS_GIVEN_UP, 1)
                         report_pending(self.reactor.loop, "receiving", self, None)
                         return BUDGET_SPENT
                     if single is NULL:
                         single = new_list(1)
                         if single is NULL:
+                            zs_count(ZS_GIVEN_UP, 1)
                             Py_XDECREF(frame)
                             report_pending(self.reactor.loop, "receiving", self, None)
                             return BUDGET_SPENT
@@ -146,6 +150,7 @@ cdef class Incoming(Outgoing):
                 else:
                     message = self.receive_rest(handle, &msg, size, copy)
                     if message is None:
+                        zs_count(ZS_GIVEN_UP, 1)
                         return BUDGET_SPENT
                     args[last] = <PyObject *> message
                 if (size if message is None else <int> lib.msg_size(&msg)) > LARGE_FRAME:
@@ -154,6 +159,7 @@ cdef class Incoming(Outgoing):
 
                 # for each one: a callback may flush another stream, and the next touch its socket
                 self.reactor.epoch += 1
+                zs_count(ZS_DELIVERED, 1)
                 result = PyObject_Vectorcall(
                     <PyObject *> callback, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
                 if message is not None:
@@ -182,6 +188,7 @@ cdef class Incoming(Outgoing):
                     return BUDGET_SPENT
         finally:
             lib.msg_close(&msg)
+            zs_count(ZS_MSGS, -1)
             Py_XDECREF(single)
 
     cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy):
@@ -249,6 +256,7 @@ cdef class Incoming(Outgoing):
             self.failed(ENOTSOCK)
             return False
         lib.msg_init(&msg)
+        zs_count(ZS_MSGS, 1)
         try:
             while True:
                 size = lib.msg_recv(&msg, handle, DONTWAIT)
@@ -257,9 +265,14 @@ cdef class Incoming(Outgoing):
                 if self.receive_failed(lib.last_error()) == NOTHING_LEFT:
                     return False
             self.clean = False
+            zs_count(ZS_RECEIVED, 1)
+            zs_count(ZS_GIVEN_UP, 1)  # until it is there
             message = message_in(handle, &msg, size, self.recv_copy)
+            zs_count(ZS_GIVEN_UP, -1)
         finally:
             lib.msg_close(&msg)
+            zs_count(ZS_MSGS, -1)
+        zs_count(ZS_DROPPED if callback is None else ZS_DELIVERED, 1)
         if callback is not None:
             self.reactor.epoch += 1
             self.returned(callback(self, message) if self.recv_stream else callback(message), callback)

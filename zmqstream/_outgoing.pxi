@@ -86,6 +86,7 @@ cdef class Outgoing(Source):
                 continue
             self.lies = 0
             if code == 0 and not item.has_extra and self.send_callback is None:
+                zs_count(ZS_SENT, 1)
                 queue.pop()
             elif not self.handed_over(queue, code, budget.raising):
                 return 0
@@ -132,6 +133,7 @@ cdef class Outgoing(Source):
         cdef bint with_stream = self.send_stream
         cdef bint told = False
         cdef list message
+        zs_count(ZS_SENT if error is None else ZS_FAILED, 1)
         if queue is not self.queue:
             self.parked_count -= 1
         if extra is not None and extra.callback is not None:
@@ -230,6 +232,7 @@ cdef class Outgoing(Source):
                     if self.socket_type != TYPE_ROUTER and (code == EAGAIN or code == ETERM):
                         refused += queue.count - 1
                         break
+                zs_count(ZS_SENT if code == 0 else ZS_UNSENT, 1)
                 queue.take_extra()
                 queue.pop()
             else:

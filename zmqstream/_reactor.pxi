@@ -183,7 +183,7 @@ cdef class Reactor:
         """Give `source` a turn in this pass, or in the next one if none is under way."""
         if source.index < 0:
             return 0  # not of this loop any more: the lists only borrow their members
-        source.state = READY
+        source.become(READY)
         if source.listed is NULL:
             self.link(source, &self.ready)
             if self.sleeping:
@@ -194,7 +194,7 @@ cdef class Reactor:
         """Give `source`, which has just had a turn, another one in the next pass."""
         if self.current is None or source.index < 0:
             return self.enqueue(source)
-        source.state = READY
+        source.become(READY)
         if source.listed is NULL:
             self.link(source, &self.later)
         return 0
@@ -337,8 +337,10 @@ cdef class Reactor:
 
     cdef int look_again(self, Source source) except -1:
         if source.state == ARMED and source.checked != self.epoch:
+            zs_count(ZS_SWEPT, 1)
             source.settle()
             if source.state == READY:
+                zs_count(ZS_REPAIRED, 1)
                 self.repaired += 1
         return 0
 

@@ -28,6 +28,7 @@ cdef class SendQueue:
         self.extras = deque()
 
     def __dealloc__(self):
+        zs_count(ZS_UNSENT, self.count)
         while self.count:
             Py_DECREF(<object> self.items[self.head].frames)
             self.head = (self.head + 1) & (self.capacity - 1)
@@ -83,6 +84,7 @@ cdef class SendQueue:
         return self.extras.popleft()
 
     cdef int clear(self) except -1:
+        zs_count(ZS_UNSENT, self.count)
         while self.count:
             self.pop()
         self.extras.clear()

@@ -39,20 +39,24 @@ cdef int socket_fd(object socket) except -1:
 cdef class Source:
     def __cinit__(self, *args, **kwargs):
         self.state = CLOSED
+        zs_count(ZS_SOURCES + <int> CLOSED, 1)
         self.fd = self.watched = -1
         self.index = -1
         self.listed = NULL
+
+    def __dealloc__(self):
+        zs_count(ZS_SOURCES + <int> self.state, -1)
 
     cdef int open_source(self, Socket socket, Socket origin, int fd, Reactor reactor) except -1:
         self.reactor = reactor
         self.sock = socket
         self.origin = origin
         self.fd = fd
-        self.state = IDLE
+        self.become(IDLE)
         try:
             reactor.add(self)
         except BaseException:
-            self.state = CLOSED
+            self.become(CLOSED)
             self.sock = self.origin = None
             raise
         return 0
@@ -89,7 +93,7 @@ cdef class Source:
 
     cdef int orphan(self) except -1:
         """The loop was closed before the source."""
-        self.state = IDLE
+        self.become(IDLE)
         return 0
 
     cdef int settle(self) except -1:
@@ -106,7 +110,7 @@ cdef class Source:
         if events & wanted:
             self.reactor.enqueue_later(self)
         else:
-            self.state = ARMED if wanted else IDLE
+            self.become(ARMED if wanted else IDLE)
             self.reactor.unlink(self)
         return 0
 

@@ -106,7 +106,7 @@ cdef class Stream(Incoming):
             if self.state != READY:
                 self.reactor.enqueue(self)
         elif self.state == ARMED and self.queue.count == 0:
-            self.state = IDLE
+            self.become(IDLE)
         return 0
 
     def receiving(self):
@@ -207,6 +207,7 @@ cdef class Stream(Incoming):
         if flags & SNDMORE or self.parts is not None:
             return self.enqueue_parts(frames, flags, extra)
         self.queue.push(frames, flags, extra)
+        zs_count(ZS_QUEUED, 1)
         if self.state != READY:
             self.reactor.enqueue(self)
         return 0
@@ -364,7 +365,7 @@ cdef class Stream(Incoming):
         """Be closed: first for the loop, then for libzmq, then for the user."""
         cdef object socket = self.py_socket, shadowed = self.shadowed
         cdef object callback = self.close_callback, context = self.close_context
-        self.state = CLOSED
+        self.become(CLOSED)
         self.changes += 1
         self.parked_count = 0
         unsent += self.parts is not None
