@@ -5,8 +5,6 @@ import asyncio
 import contextvars
 import json
 import pickle
-import sys
-import threading
 import time
 
 import pytest
@@ -565,78 +563,3 @@ def test_unknown_keywords_are_told(home):
         stream.send(b"y", colour="red")
     home.drained(stream)
     assert (peer.recv(), peer.recv()) == (b"x", b"y")
-
-
-# -- threads --------------------------------------------------------------------------------------
-
-
-@pytest.mark.deviates("pyzmq's send is not thread-safe")
-def test_sends_from_threads_wake_the_loop(home):
-    """Promise 14."""
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
-    sent = home.recorder()
-    stream.on_send(lambda msg, status: home.loop.call_soon(sent.append, msg))
-
-    def send(name):
-        for i in range(200):
-            stream.send_multipart([name, b"%d" % i])
-
-    threads = [threading.Thread(target=send, args=(b"%d" % i,)) for i in range(4)]
-    home.loop.call_later(0.02, lambda: [thread.start() for thread in threads])
-    home.wait(sent, 800)
-    for thread in threads:
-        thread.join()
-    got = [peer.recv_multipart() for _ in range(800)]
-    for i in range(4):
-        assert [int(n) for name, n in got if name == b"%d" % i] == list(range(200))
-
-
-@pytest.mark.ours
-def test_no_wake_up_is_lost_between_two_threads(home):
-    """The loop's thread may run between any two steps of a sender's."""
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
-    told, late = threading.Event(), 0
-    stream.on_send(lambda msg, status: told.set())
-    done = home.recorder()
-
-    def other():
-        nonlocal late
-        for _ in range(2000):
-            told.clear()
-            stream.send(b"x")
-            late += not told.wait(0.03)  # a sweep would find it after 0.05
-        home.loop.call_soon_threadsafe(done.append, 1)
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        thread = threading.Thread(target=other)
-        thread.start()
-        home.wait(done)
-        thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert late < 20
-
-
-@pytest.mark.ours
-def test_a_single_send_from_a_thread_wakes_a_sleeping_loop(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
-    stream.on_recv(got.append)
-    asleep = threading.Event()
-    home.loop.call_soon(asleep.set)
-
-    def other():
-        asleep.wait()
-        stream.send(b"from a thread")
-        assert peer.recv() == b"from a thread"
-        peer.send(b"answer")
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    home.wait(got)
-    thread.join()

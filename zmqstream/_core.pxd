@@ -245,6 +245,7 @@ cdef class Stream(Incoming):
     cdef object py_socket       # what the `socket` attribute shows; None when closed
     cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
     cdef bint own_send          # the class does not override send_multipart()
+    cdef bint debug             # the loop was in debug mode: calls from other threads are errors
     cdef list parts             # frames sent with SNDMORE, until the last one comes; or None
     cdef list part_extras       # their SendExtras
     cdef object close_callback  # of set_close_callback, or None
@@ -252,6 +253,7 @@ cdef class Stream(Incoming):
 
     cdef int check_open(self) except -1
     cdef int check_usable(self) except -1
+    cdef int check_thread(self, str method) except -1
     cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1
     cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1

@@ -24,6 +24,7 @@ cdef class Stream(Incoming):
         self.shadowed = shadowed
         self.io_loop = io_loop
         self.own_send = own_send
+        self.debug = reactor.loop.get_debug()
         try:
             self.open_source(socket, origin_of(socket), fd, reactor)
         except BaseException:
@@ -61,6 +62,17 @@ cdef class Stream(Incoming):
             self.reactor.check_loop()
         return self.reactor.check()
 
+    cdef int check_thread(self, str method) except -1:
+        """In debug mode: a running loop is the running loop of its own thread, and of no other."""
+        if self.debug and self.reactor.loop.is_running():
+            if asyncio._get_running_loop() is not self.reactor.loop:
+                raise RuntimeError(
+                    f"{type(self).__name__}.{method} was used in thread "
+                    f"{threading.current_thread().name!r}, and its loop runs in another; only send "
+                    f"and its like may be: use loop.call_soon_threadsafe(), or add_callback() of an IOLoop"
+                )
+        return 0
+
     cdef int orphan(self) except -1:
         self.changes += 1
         return Source.orphan(self)
@@ -96,6 +108,7 @@ cdef class Stream(Incoming):
 
     cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1:
         self.check_usable()
+        self.check_thread("on_recv")
         self.changes += 1
         self.recv_callback = callback
         self.recv_context = context_for(callback)
@@ -233,6 +246,7 @@ cdef class Stream(Incoming):
     def _set_on_send(self, callback, str where, bint with_stream):
         check_callback(callback, where)
         self.check_open()
+        self.check_thread(where)
         self.send_callback = callback
         self.send_context = context_for(callback)
         self.send_stream = with_stream
@@ -245,6 +259,7 @@ cdef class Stream(Incoming):
         """
         check_callback(callback, "on_err")
         self.check_open()
+        self.check_thread("on_err")
         self.err_callback = callback
         self.err_context = context_for(callback)
 
@@ -282,6 +297,7 @@ cdef class Stream(Incoming):
                 raise ValueError(f"limit must not be negative: {limit}")
             most = min(limit, INT_MAX)
         self.check_open()
+        self.check_thread("flush")
         budget.left = most
         budget.raising = True
         budget.unlooked = budget.looked = INT_MAX  # no clock
@@ -353,6 +369,7 @@ cdef class Stream(Incoming):
             milliseconds = linger  # raises OverflowError now, and not when half is closed
         if self.state == CLOSED:
             return
+        self.check_thread("close")
         if self.handle() is NULL:
             self.failed(ENOTSOCK)
         elif 0 <= self.reactor.generation != fork_generation:
@@ -407,12 +424,14 @@ cdef class Stream(Incoming):
         check_callback(callback, "set_close_callback")
         if callback is not None:
             self.check_open()
+            self.check_thread("set_close_callback")
         self.close_callback = callback
         self.close_context = context_for(callback)
 
     def _open_socket(self):
         """The socket of a stream that is open."""
         self.check_open()
+        self.check_thread("socket")
         return self.socket
 
     @property

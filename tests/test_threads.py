@@ -1,0 +1,151 @@
+"""Promise 14: sends from any thread; everything else from the loop's, and debug mode says so."""
+
+import asyncio
+import sys
+import threading
+
+import pytest
+import zmq
+from conftest import TIMEOUT
+
+
+@pytest.mark.deviates("pyzmq's send is not thread-safe")
+def test_sends_from_threads_wake_the_loop(home):
+    """Promise 14."""
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    stream = home.stream(socket)
+    sent = home.recorder()
+    stream.on_send(lambda msg, status: home.loop.call_soon(sent.append, msg))
+
+    def send(name):
+        for i in range(200):
+            stream.send_multipart([name, b"%d" % i])
+
+    threads = [threading.Thread(target=send, args=(b"%d" % i,)) for i in range(4)]
+    home.loop.call_later(0.02, lambda: [thread.start() for thread in threads])
+    home.wait(sent, 800)
+    for thread in threads:
+        thread.join()
+    got = [peer.recv_multipart() for _ in range(800)]
+    for i in range(4):
+        assert [int(n) for name, n in got if name == b"%d" % i] == list(range(200))
+
+
+@pytest.mark.ours
+def test_no_wake_up_is_lost_between_two_threads(home):
+    """The loop's thread may run between any two steps of a sender's."""
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    stream = home.stream(socket)
+    told, late = threading.Event(), 0
+    stream.on_send(lambda msg, status: told.set())
+    done = home.recorder()
+
+    def other():
+        nonlocal late
+        for _ in range(2000):
+            told.clear()
+            stream.send(b"x")
+            late += not told.wait(0.03)  # a sweep would find it after 0.05
+        home.loop.call_soon_threadsafe(done.append, 1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread = threading.Thread(target=other)
+        thread.start()
+        home.wait(done)
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert late < 20
+
+
+@pytest.mark.ours
+def test_a_single_send_from_a_thread_wakes_a_sleeping_loop(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+    stream.on_recv(got.append)
+    asleep = threading.Event()
+    home.loop.call_soon(asleep.set)
+
+    def other():
+        asleep.wait()
+        stream.send(b"from a thread")
+        assert peer.recv() == b"from a thread"
+        peer.send(b"answer")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    home.wait(got)
+    thread.join()
+
+
+# -- debug mode -----------------------------------------------------------------------------------
+
+
+OF_THE_LOOP = {
+    "on_recv": lambda stream: stream.on_recv(print),
+    "on_recv_stream": lambda stream: stream.on_recv_stream(print),
+    "stop_on_recv": lambda stream: stream.stop_on_recv(),
+    "on_send": lambda stream: stream.on_send(print),
+    "on_send_stream": lambda stream: stream.on_send_stream(print),
+    "on_err": lambda stream: stream.on_err(print),
+    "flush": lambda stream: stream.flush(),
+    "set_close_callback": lambda stream: stream.set_close_callback(print),
+    "socket": lambda stream: stream.getsockopt(zmq.TYPE),
+    "close": lambda stream: stream.close(),
+}
+
+
+def call_in_thread(home, function, *args):
+    """What a call in another thread returned or raised, while the loop runs."""
+
+    async def main():
+        try:
+            return await asyncio.to_thread(function, *args)
+        except Exception as error:
+            return error
+
+    return home.run(main())
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("method", OF_THE_LOOP)
+def test_debug_mode_refuses_other_threads(home, method):
+    home.loop.set_debug(True)
+    home.loop.slow_callback_duration = TIMEOUT
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    error = call_in_thread(home, OF_THE_LOOP[method], stream)
+    assert type(error) is RuntimeError
+    name = {"on_recv_stream": "on_recv", "stop_on_recv": "on_recv"}.get(method, method)
+    assert f"ZMQStream.{name} was used in thread" in str(error)
+    assert "call_soon_threadsafe" in str(error)
+    assert not stream.closed()
+    got = home.recorder()
+    stream.on_recv(got.append)  # nothing of the call was done
+    peer.send(b"x")
+    home.wait(got)
+    assert call_in_thread(home, stream.send, b"from a thread") is None
+    home.drained(stream)
+    assert peer.recv() == b"from a thread"
+
+
+@pytest.mark.ours
+def test_debug_mode_allows_what_is_right(home):
+    """The loop's own thread, and any other while the loop does not run."""
+    home.loop.set_debug(True)
+    home.loop.slow_callback_duration = TIMEOUT
+    for method in OF_THE_LOOP:
+        socket, _ = home.pair()
+        stream = home.stream(socket)
+
+        async def main(call=OF_THE_LOOP[method], stream=stream):
+            call(stream)
+
+        home.run(main())
+        thread = threading.Thread(target=stream.close)
+        thread.start()
+        thread.join()
+        assert stream.closed()
