@@ -23,6 +23,8 @@ import zmq
 import zmqstream
 from zmqstream import _core
 
+pytest_plugins = ["helpers"]  # fixtures of the tests of IOLoop and EventLoop
+
 TIMEOUT = 20  # seconds: generous, for loaded machines; nothing waits so long when all is well
 
 IMPLEMENTATIONS = (

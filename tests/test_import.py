@@ -1,27 +1,17 @@
 """What is imported, and what is said where pyzmq does not fit."""
 
-import subprocess
 import sys
 import textwrap
 
 import pytest
 import zmq
+from helpers import run_script
 
 import zmqstream
 from zmqstream import _core, _pyzmq
 
 TIMEOUT = 20  # seconds
 CYTHON = "zmq.backend.cython._zmq"
-
-
-def run_script(script, *args):
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *args],
-        check=True,
-        timeout=TIMEOUT,
-        capture_output=True,
-        text=True,
-    ).stdout
 
 
 # -- a pyzmq that fits, or does not ----------------------------------------------------------------
