@@ -16,17 +16,14 @@ import asyncio
 import datetime
 import functools
 import numbers
-import os
 import sys
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
-from zmqstream import _core
-from zmqstream.eventloop import EventLoop, asyncio_loop_of, reactor_of
+from zmqstream import _core, _handlers
+from zmqstream.eventloop import EventLoop, asyncio_loop_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,10 +66,10 @@ class IOLoop:
         The loop to be a facade of; by default a new EventLoop.
     """
 
-    NONE = 0
-    READ = 0x001
-    WRITE = 0x004
-    ERROR = 0x018
+    NONE = _handlers.NONE
+    READ = _handlers.READ
+    WRITE = _handlers.WRITE
+    ERROR = _handlers.ERROR
 
     _instance: IOLoop | None = None
 
@@ -83,7 +80,7 @@ class IOLoop:
         asyncio_loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.asyncio_loop = EventLoop() if asyncio_loop is None else asyncio_loop_of(asyncio_loop)
-        self._handlers: dict[Any, _Handler] = {}
+        self._handlers: dict[Any, _handlers.Handler] = {}
         _facades[id(self.asyncio_loop)] = self
         if make_current or (make_current is None and IOLoop.current(instance=False) is None):
             self.make_current()
@@ -236,18 +233,17 @@ class IOLoop:
         """
         if not callable(handler):
             raise _core.NotCallableError(f"add_handler: not callable: {handler!r}")
-        key = _key_of(fd)
+        key = _handlers.key_of(fd)
         if key in self._handlers:
             raise ValueError(f"{fd!r} was added twice")
-        kind = _SocketHandler if isinstance(fd, zmq.Socket) else _DescriptorHandler
-        new = kind(self, fd, key, handler)
+        new = _handlers.new_handler(self, fd, key, handler)
         new.watch(events)
         self._handlers[key] = new
 
     def update_handler(self, fd: Any, events: int) -> None:
         """Change the events of a handler. KeyError if `fd` has none."""
         try:
-            handler = self._handlers[_key_of(fd)]
+            handler = self._handlers[_handlers.key_of(fd)]
         except KeyError:
             raise KeyError(f"{fd!r} has no handler on this loop") from None
         handler.watch(events)
@@ -255,7 +251,7 @@ class IOLoop:
     def remove_handler(self, fd: Any) -> None:
         """End a handler; nothing happens if there is none."""
         try:
-            key = _key_of(fd)
+            key = _handlers.key_of(fd)
         except (TypeError, ValueError):  # closed meanwhile: it has no number any more
             key = next((h.key for h in self._handlers.values() if h.target is fd), None)
         handler = self._handlers.pop(key, None)
@@ -379,90 +375,3 @@ def current_loop() -> Any:
 
 def _is_awaitable(result: Any) -> bool:
     return result is not None and hasattr(type(result), "__await__")
-
-
-def _key_of(fd: Any) -> Any:
-    """What identifies a handler: the descriptor's number, or the socket itself."""
-    if isinstance(fd, zmq.Socket):
-        return fd
-    number = fd if isinstance(fd, int) else getattr(fd, "fileno", lambda: None)()
-    if not isinstance(number, int) or number < 0:
-        raise TypeError(
-            "a descriptor, an object with fileno() or a zmq.Socket is needed, "
-            f"not {type(fd).__name__}: {fd!r}"
-        )
-    return number
-
-
-class _Handler:
-    """One add_handler()."""
-
-    def __init__(
-        self, io_loop: IOLoop, target: Any, key: Any, callback: Callable[[Any, int], Any]
-    ) -> None:
-        self.io_loop = io_loop
-        self.target = target
-        self.key = key
-        self.callback = callback
-
-    def watch(self, events: int) -> None:
-        raise NotImplementedError
-
-    def remove(self) -> None:
-        self.watch(IOLoop.NONE)
-
-    def close_target(self) -> None:
-        try:
-            if isinstance(self.target, int):
-                os.close(self.target)
-            else:
-                self.target.close()
-        except OSError:
-            pass  # it was closed already
-
-    def call(self, events: int) -> None:
-        self.io_loop._run_callback(self.callback, (self.target, events), {})
-
-
-class _DescriptorHandler(_Handler):
-    """Of a file descriptor: a reader and a writer of the asyncio loop."""
-
-    watched = IOLoop.NONE
-
-    def watch(self, events: int) -> None:
-        loop = self.io_loop.asyncio_loop
-        if events & IOLoop.READ and not self.watched & IOLoop.READ:
-            loop.add_reader(self.key, self.call, IOLoop.READ)
-        elif self.watched & IOLoop.READ and not events & IOLoop.READ:
-            loop.remove_reader(self.key)
-        if events & IOLoop.WRITE and not self.watched & IOLoop.WRITE:
-            loop.add_writer(self.key, self.call, IOLoop.WRITE)
-        elif self.watched & IOLoop.WRITE and not events & IOLoop.WRITE:
-            loop.remove_writer(self.key)
-        self.watched = events
-
-
-class _SocketHandler(_Handler):
-    """Of a ZeroMQ socket: a source of the loop's reactor."""
-
-    source: _core.SocketHandler | None = None
-
-    def watch(self, events: int) -> None:
-        mask = (zmq.POLLIN if events & IOLoop.READ else 0) | (
-            zmq.POLLOUT if events & IOLoop.WRITE else 0
-        )
-        if self.source is not None:
-            self.source.update(mask)
-        else:
-            reactor = reactor_of(self.io_loop.asyncio_loop)
-            self.source = _core.SocketHandler(self.target, reactor, self.called, mask)
-
-    def called(self, socket: zmq.Socket[bytes], events: int) -> None:
-        self.call(
-            (IOLoop.READ if events & zmq.POLLIN else 0)
-            | (IOLoop.WRITE if events & zmq.POLLOUT else 0)
-        )
-
-    def remove(self) -> None:
-        if self.source is not None:
-            self.source.close()

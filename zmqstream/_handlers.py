@@ -1,0 +1,113 @@
+"""What IOLoop.add_handler() makes: a reader and a writer of the asyncio loop for a descriptor, a
+source of the loop's reactor for a ZeroMQ socket."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from zmqstream import _core
+from zmqstream.eventloop import reactor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zmqstream.ioloop import IOLoop
+
+# Events, with Tornado's numbers, which are epoll's.
+NONE = 0
+READ = 0x001
+WRITE = 0x004
+ERROR = 0x018
+
+
+def key_of(fd: Any) -> Any:
+    """What identifies a handler: the descriptor's number, or the socket itself."""
+    if isinstance(fd, zmq.Socket):
+        return fd
+    number = fd if isinstance(fd, int) else getattr(fd, "fileno", lambda: None)()
+    if not isinstance(number, int) or number < 0:
+        raise TypeError(
+            "a descriptor, an object with fileno() or a zmq.Socket is needed, "
+            f"not {type(fd).__name__}: {fd!r}"
+        )
+    return number
+
+
+def new_handler(
+    io_loop: IOLoop, target: Any, key: Any, callback: Callable[[Any, int], Any]
+) -> Handler:
+    """The handler for `target`, which has the key `key`. It watches nothing yet."""
+    kind = SocketHandler if isinstance(target, zmq.Socket) else DescriptorHandler
+    return kind(io_loop, target, key, callback)
+
+
+class Handler:
+    """One add_handler()."""
+
+    def __init__(
+        self, io_loop: IOLoop, target: Any, key: Any, callback: Callable[[Any, int], Any]
+    ) -> None:
+        self.io_loop = io_loop
+        self.target = target
+        self.key = key
+        self.callback = callback
+
+    def watch(self, events: int) -> None:
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        self.watch(NONE)
+
+    def close_target(self) -> None:
+        try:
+            if isinstance(self.target, int):
+                os.close(self.target)
+            else:
+                self.target.close()
+        except OSError:
+            pass  # it was closed already
+
+    def call(self, events: int) -> None:
+        self.io_loop._run_callback(self.callback, (self.target, events), {})
+
+
+class DescriptorHandler(Handler):
+    """Of a file descriptor: a reader and a writer of the asyncio loop."""
+
+    watched = NONE
+
+    def watch(self, events: int) -> None:
+        loop = self.io_loop.asyncio_loop
+        if events & READ and not self.watched & READ:
+            loop.add_reader(self.key, self.call, READ)
+        elif self.watched & READ and not events & READ:
+            loop.remove_reader(self.key)
+        if events & WRITE and not self.watched & WRITE:
+            loop.add_writer(self.key, self.call, WRITE)
+        elif self.watched & WRITE and not events & WRITE:
+            loop.remove_writer(self.key)
+        self.watched = events
+
+
+class SocketHandler(Handler):
+    """Of a ZeroMQ socket: a source of the loop's reactor."""
+
+    source: _core.SocketHandler | None = None
+
+    def watch(self, events: int) -> None:
+        mask = (zmq.POLLIN if events & READ else 0) | (zmq.POLLOUT if events & WRITE else 0)
+        if self.source is not None:
+            self.source.update(mask)
+        else:
+            reactor = reactor_of(self.io_loop.asyncio_loop)
+            self.source = _core.SocketHandler(self.target, reactor, self.called, mask)
+
+    def called(self, socket: zmq.Socket[bytes], events: int) -> None:
+        self.call((READ if events & zmq.POLLIN else 0) | (WRITE if events & zmq.POLLOUT else 0))
+
+    def remove(self) -> None:
+        if self.source is not None:
+            self.source.close()
