@@ -16,15 +16,28 @@ if TYPE_CHECKING:
     from zmqstream.dropin import install, uninstall
     from zmqstream.eventloop import EventLoop, new_event_loop, run
     from zmqstream.ioloop import IOLoop
+    from zmqstream.periodic import DelayedCallback, PeriodicCallback
 
 __version__ = "0.1.0"
 
-__all__ = ["EventLoop", "IOLoop", "ZMQStream", "install", "new_event_loop", "run", "uninstall"]
+__all__ = [
+    "DelayedCallback",
+    "EventLoop",
+    "IOLoop",
+    "PeriodicCallback",
+    "ZMQStream",
+    "install",
+    "new_event_loop",
+    "run",
+    "uninstall",
+]
 
 # Imported when they are asked for: with a loop comes asyncio, which takes longer than pyzmq.
 _LATER = {
+    "DelayedCallback": "zmqstream.periodic",
     "EventLoop": "zmqstream.eventloop",
     "IOLoop": "zmqstream.ioloop",
+    "PeriodicCallback": "zmqstream.periodic",
     "dropin": "zmqstream.dropin",
     "eventloop": "zmqstream.eventloop",
     "install": "zmqstream.dropin",

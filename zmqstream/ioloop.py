@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from zmqstream import _core, _handlers
 from zmqstream.eventloop import EventLoop, asyncio_loop_of
+from zmqstream.periodic import DelayedCallback, PeriodicCallback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["IOLoop"]
+__all__ = ["DelayedCallback", "IOLoop", "PeriodicCallback", "TimeoutError", "ZMQIOLoop", "install"]
 
 # One IOLoop for each asyncio loop. It refers to the loop, so only a weak value lets both go.
 _facades: weakref.WeakValueDictionary[int, IOLoop] = weakref.WeakValueDictionary()
@@ -132,15 +133,19 @@ class IOLoop:
                 return loop
             running = _current_asyncio_loop()
         if running is not None:
-            facade = _facades.get(id(running))
-            if facade is None or facade.asyncio_loop is not running:
-                facade = cls(make_current=False, asyncio_loop=running)
-            return facade
+            return cls._of(running)
         if not instance:
             return None
         if threading.current_thread() is threading.main_thread():
             return cls.instance()
         return cls(make_current=True)
+
+    @classmethod
+    def _of(cls, loop: asyncio.AbstractEventLoop) -> IOLoop:
+        facade = _facades.get(id(loop))
+        if facade is None or facade.asyncio_loop is not loop:
+            facade = cls(make_current=False, asyncio_loop=loop)
+        return facade
 
     def make_current(self) -> None:
         """Be the loop that IOLoop.current() and asyncio.get_event_loop() find in this thread."""
@@ -335,17 +340,20 @@ class IOLoop:
 
     def _run_callback(
         self, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    ) -> asyncio.Future[Any] | None:
+        """Call it, and report its failure. Returns the task of a coroutine function."""
         try:
             result = callback(*args, **kwargs)
             if _is_awaitable(result):
-                task = asyncio.ensure_future(result, loop=self.asyncio_loop)
+                task: asyncio.Future[Any] = asyncio.ensure_future(result, loop=self.asyncio_loop)
                 _tasks.add(task)
                 task.add_done_callback(functools.partial(self._task_done, callback))
+                return task
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:
             self.handle_callback_exception(callback)
+        return None
 
     def _task_done(self, callback: Callable[..., Any], task: asyncio.Future[Any]) -> None:
         _tasks.discard(task)
@@ -371,6 +379,19 @@ def current_loop() -> Any:
         if theirs is not None and theirs.asyncio_loop is ours.asyncio_loop:
             return theirs
     return ours
+
+
+def install() -> None:
+    """Make IOLoop.current() the loop that Tornado and asyncio find in this thread, as well.
+
+    If there is one already, it is IOLoop.current(), and nothing changes.
+    """
+    IOLoop.current()
+
+
+# As programs know them: pyzmq's name of the class; what run_sync() raises.
+ZMQIOLoop = IOLoop
+TimeoutError = asyncio.TimeoutError
 
 
 def _is_awaitable(result: Any) -> bool:
