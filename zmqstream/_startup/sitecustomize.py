@@ -44,9 +44,12 @@ class InstallFirst:
         return None
 
 
-def _give_way() -> None:
-    """Be as if this folder were not there: another sitecustomize may stand behind it."""
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != HERE]
+def _run_the_other() -> None:
+    """Import the sitecustomize that Python would have found without this folder."""
+    places = [i for i, entry in enumerate(sys.path) if os.path.abspath(entry or ".") == HERE]
+    entries = [(i, sys.path[i]) for i in places]
+    for i in reversed(places):
+        del sys.path[i]
     ours = sys.modules.pop("sitecustomize", None)
     try:
         import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
@@ -55,7 +58,10 @@ def _give_way() -> None:
             raise
         if ours is not None:
             sys.modules["sitecustomize"] = ours
+    finally:
+        for i, entry in entries:  # programs make the PYTHONPATH of their children of it
+            sys.path.insert(i, entry)
 
 
 sys.meta_path.insert(0, InstallFirst)
-_give_way()
+_run_the_other()
