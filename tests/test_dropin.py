@@ -163,6 +163,24 @@ def test_green_keeps_pyzmqs(order):
     assert out == ["True", "zmq.eventloop.zmqstream"]
 
 
+def test_another_finder_that_asks_all_the_others():
+    """As ours does; they must not ask each other for ever."""
+    out = script("""
+        import sys, zmqstream
+        class Other:
+            @classmethod
+            def find_spec(cls, *args):
+                found = (f.find_spec(*args) for f in sys.meta_path if f is not cls)
+                return next(filter(None, found), None)
+        sys.meta_path.insert(0, Other)
+        zmqstream.install()
+        sys.meta_path.insert(0, sys.meta_path.pop(1))
+        from zmq.eventloop.zmqstream import ZMQStream
+        print(ZMQStream is zmqstream.ZMQStream)
+    """)
+    assert out == ["True"]
+
+
 def test_a_module_that_fails_to_import(tmp_path):
     """Its error is the program's, and the next attempt is like the first."""
     out = script("""
