@@ -240,6 +240,50 @@ def test_loops_that_asyncio_run_makes_one_after_another(context):
     assert len({id(loop.asyncio_loop) for loop in loops}) == 6
 
 
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coroutine", [False, True], ids=["plain", "coroutine"])
+@pytest.mark.parametrize("handler", [False, True], ids=["no handler", "handler"])
+def test_where_an_exception_is_reported(kind, context, caplog, handler, coroutine):
+    """To the loop's exception handler; without one it is in the log: in Tornado's on its loop."""
+    loop = new_loop(kind)
+    echo = Echo(context, loop)
+    told = []
+    if handler:
+        asyncio_loop(loop).set_exception_handler(lambda _, about: told.append(about["exception"]))
+
+    def plain(msg):
+        echo.other.send(b"next")
+        raise ValueError("one")
+
+    async def later(msg):
+        plain(msg)
+
+    async def main():
+        done = asyncio.get_running_loop().create_future()
+        echo.stream.on_recv(later if coroutine else plain)
+        echo.other.send(b"first")
+        while not told and not caplog.records:
+            await asyncio.sleep(0.001)
+        echo.stream.on_recv(lambda msg: done.set_result(None))
+        await done
+
+    run_on(loop, main())
+    echo.close()
+    loop.close()
+    if handler:
+        assert [str(error) for error in told] == ["one"] * len(told)
+        assert not caplog.records
+    else:
+        tornado = kind.startswith("tornado")
+        assert {r.name for r in caplog.records} == {"tornado.general" if tornado else "asyncio"}
+        assert all("callback of <ZMQStream(zmq.PAIR)" in r.getMessage() for r in caplog.records)
+        assert all(str(r.exc_info[1]) == "one" for r in caplog.records)
+        if tornado:  # the very words of pyzmq's log records
+            assert "Uncaught exception in ZMQStream callback" in caplog.text
+
+
 # -- the end ---------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import importlib  # no-cython-lint
 import logging  # no-cython-lint
 import os  # no-cython-lint
 import selectors  # no-cython-lint
+import sys  # no-cython-lint
 import threading  # no-cython-lint
 import warnings  # no-cython-lint
 from collections import deque  # no-cython-lint

@@ -40,9 +40,21 @@ cdef int report_pending(object loop, str what, object source, object callback) e
     return 0
 
 
+cdef bint is_tornado(object io_loop) except -1:
+    cdef object module = sys.modules.get("tornado.ioloop")
+    return module is not None and isinstance(io_loop, module.IOLoop)
+
+
 cdef int report(object loop, str what, object source, object callback, object error) except -1:
+    cdef str message = f"Exception in {what} of {source!r}"
+    if is_tornado(getattr(source, "io_loop", None)) and loop.get_exception_handler() is None:
+        # where pyzmq's class logs it, and where Tornado's programs look for it
+        if callback is not None:
+            message = f"Uncaught exception in ZMQStream callback: {message}"
+        logging.getLogger("tornado.general").error("%s", message, exc_info=error)
+        return 0
     loop.call_exception_handler({
-        "message": f"Exception in {what} of {source!r}",
+        "message": message,
         "exception": error,
         "callback": callback,
         "stream": source,
