@@ -399,12 +399,15 @@ def test_streams_are_collected_after_close(home):
 def test_an_open_stream_is_kept_by_its_loop(home):
     socket, peer = home.pair()
     got = home.recorder()
-    home.stream(socket).on_recv(got.append)
+    stream = home.stream(socket)
+    stream.on_recv(got.append)
+    reference = weakref.ref(stream)
+    del stream
     home.streams.clear()
     gc.collect()
     peer.send(b"x")
     home.wait(got)
-    home.context.destroy(linger=0)
+    reference().close()
 
 
 @pytest.mark.ours
