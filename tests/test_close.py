@@ -244,7 +244,8 @@ def test_socket_closed_directly(home, notice):
 
 
 @pytest.mark.ours
-def test_socket_closed_directly_in_a_callback(home):
+def test_socket_closed_directly_in_a_callback(home, expected_log):
+    """The loop finds it: that is also logged, as Python shows a warning but once."""
     socket, peer = home.pair()
     stream = home.stream(socket)
     got = home.recorder()
@@ -261,11 +262,21 @@ def test_socket_closed_directly_in_a_callback(home):
     assert got == [[b"1"]]
     assert stream.closed()
     home.expect_errors(UserWarning)  # warnings are errors in these tests
+    assert len(expected_log("is attached to a closed socket")) == 1
+
+
+def test_filters_for_the_warning_find_ours_too(home):
+    socket, _ = home.pair()
+    stream = home.stream(socket)
+    fd = socket.FD
+    socket.close()
+    with pytest.warns(UserWarning, match=f"^Unregistering FD {fd} after closing socket"):
+        stream.close()
 
 
 @pytest.mark.deviates("pyzmq's new stream then gets nothing")
 @pytest.mark.filterwarnings("ignore:.*closed directly")
-def test_descriptor_used_again(home):
+def test_descriptor_used_again(home, expected_log):
     """Promise 10: the old stream's end must not take the new one's descriptor away."""
     for _ in range(5):
         socket, peer = home.pair()
@@ -287,6 +298,7 @@ def test_descriptor_used_again(home):
         home.wait(got, len(candidates))
         for stream in streams:
             stream.close()
+    expected_log("is attached to a closed socket", at_least=0)  # where the number was used again
 
 
 # -- the context is terminated --------------------------------------------------------------------

@@ -259,6 +259,7 @@ cdef class Stream(Incoming):
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
     cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
     cdef int release(self, object linger, Py_ssize_t unsent) except -1
+    cdef int closed_directly(self) except -1
 
 
 @cython.final

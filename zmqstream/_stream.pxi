@@ -50,7 +50,7 @@ cdef class Stream(Incoming):
         if self.reactor.generation >= 0:
             self.reactor.check()
         if self.handle() is NULL:
-            self.failed(ENOTSOCK)
+            self.closed_directly()
             raise OSError("Stream is closed: its socket was closed directly")
         return 0
 
@@ -328,16 +328,9 @@ cdef class Stream(Incoming):
         if self.state == CLOSED:
             return 0
         if code == ENOTSOCK:
-            self.release(None, self.queue.count + self.parked_count)
-            try:
-                warnings.warn(
-                    f"the socket of {self!r} was closed directly; use stream.close() instead, which "
-                    "unregisters it first and loses no queued messages",
-                    stacklevel=1,
-                )
-            except Warning as warning:  # warnings are errors here: let it be one of nobody's call
-                report(self.reactor.loop, "closing", self, None, warning)
-            return 0
+            # nobody's call is at fault, and Python shows a warning once for each line of code
+            _logger.warning("%r is attached to a closed socket", self)
+            return self.closed_directly()
         error = zmq_error(code)
         callback, context = self.err_callback, self.err_context
         if code == ETERM:
@@ -347,6 +340,20 @@ cdef class Stream(Incoming):
             _logger.error("%r: %s", self, error)
         if callback is not None:
             self.call_back("the on_err callback", callback, (error,), context, False)
+        return 0
+
+    cdef int closed_directly(self) except -1:
+        """The socket was closed behind our back: close the stream, and warn."""
+        self.release(None, self.queue.count + self.parked_count)
+        try:
+            warnings.warn(  # it begins as pyzmq's, so that filters of programs find it
+                f"Unregistering FD {self.fd} after closing socket: that of {self!r} was closed "
+                "directly; use stream.close() instead, which unregisters it first and loses no "
+                "queued messages",
+                stacklevel=1,
+            )
+        except Warning as warning:  # warnings are errors here: let it be one of nobody's call
+            report(self.reactor.loop, "closing", self, None, warning)
         return 0
 
     def close(self, linger=None):
@@ -371,7 +378,7 @@ cdef class Stream(Incoming):
             return
         self.check_thread("close")
         if self.handle() is NULL:
-            self.failed(ENOTSOCK)
+            self.closed_directly()
         elif 0 <= self.reactor.generation != fork_generation:
             self.release(linger, 0)  # in a forked child, nothing of this is ours
         else:
@@ -412,7 +419,7 @@ cdef class Stream(Incoming):
         if self.state == CLOSED:
             return True
         if self.py_socket.closed:
-            self.failed(ENOTSOCK)
+            self.closed_directly()
             return True
         return False
 
