@@ -303,6 +303,31 @@ def test_a_loop_that_is_closed_before_its_streams(kind, context):
     assert echo.other.closed()
 
 
+@pytest.mark.parametrize("kind", ["own facade", "tornado", "tornado on own"])
+@pytest.mark.parametrize("all_fds", [False, True])
+def test_a_loop_that_is_closed_with_its_descriptors(kind, context, all_fds):
+    """As pyzmq's streams, which are handlers of Tornado's IOLoop: their sockets are closed, too."""
+    loop = new_loop(kind)
+    streams, closed = [], []
+    for _ in range(3):
+        echo = Echo(context, loop)
+        run_on(loop, echo.round_trips(3))
+        streams += [echo.stream, echo.other]
+    streams.pop(0).close()
+    for stream in streams:
+        stream.set_close_callback(lambda stream=stream: closed.append(stream))
+    loop.close(all_fds=all_fds)
+    assert {stream.closed() for stream in streams} == {all_fds}
+    if not all_fds:
+        for stream in streams:
+            stream.close()
+    assert len(closed) == len(set(closed)) == 5
+    term = threading.Thread(target=context.term, daemon=True)
+    term.start()
+    term.join(TIMEOUT)
+    assert not term.is_alive()
+
+
 def test_only_what_the_program_imports_is_imported():
     """A stream that runs on our loop and on asyncio's needs neither Tornado nor uvloop."""
     script = """

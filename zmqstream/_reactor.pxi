@@ -73,6 +73,10 @@ cdef class Reactor:
     def __len__(self):
         return len(self.sources)
 
+    def streams(self):
+        """A list of the streams that are open."""
+        return [source for source in self.sources if isinstance(source, Stream)]
+
     cdef int check(self) except -1:
         """Raise where the sources cannot be used any more."""
         if self.generation == fork_generation:

@@ -166,11 +166,50 @@ def asyncio_loop_of(io_loop: Any) -> asyncio.AbstractEventLoop:
 
 def reactor_of(loop: asyncio.AbstractEventLoop) -> _core.Reactor:
     """The reactor that serves the streams of `loop`."""
-    if isinstance(loop, EventLoop):
-        return loop._reactor
-    guest = _guests.get(loop)
-    reactor = guest() if guest is not None else None
+    reactor = _present_reactor(loop)
     if reactor is None:
         reactor = _core.GuestReactor(loop, poller())
         _guests[loop] = weakref.ref(reactor)
     return reactor
+
+
+def _present_reactor(loop: asyncio.AbstractEventLoop) -> _core.Reactor | None:
+    if isinstance(loop, EventLoop):
+        return loop._reactor
+    guest = _guests.get(loop)
+    return None if guest is None else guest()
+
+
+class AllFds:
+    """What closes a loop's streams in `IOLoop.close(all_fds=True)`.
+
+    pyzmq's streams are handlers of Tornado's IOLoop, so that closes their sockets, and programs
+    count on it: their contexts could not be terminated otherwise. This stands for all our streams
+    of a loop among its handlers.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
+    def fileno(self) -> int:
+        return -0x5A4D51  # a key like any other for Tornado, and nobody's descriptor
+
+    def called(self, fd: Any, events: int) -> None:
+        """The handler; it has no events."""
+
+    def close(self) -> None:
+        reactor = _present_reactor(self.loop)
+        for stream in () if reactor is None else reactor.streams():
+            stream.close()
+
+
+def follow_tornado(io_loop: Any) -> None:
+    """Have the streams of `io_loop` closed with it, if it is Tornado's."""
+    tornado = sys.modules.get("tornado.ioloop")
+    if tornado is None or not isinstance(io_loop, tornado.IOLoop):
+        return
+    all_fds = AllFds(io_loop.asyncio_loop)
+    try:
+        io_loop.add_handler(all_fds, all_fds.called, 0)
+    except ValueError:
+        pass  # it has one already

@@ -23,7 +23,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from zmqstream import _core, _handlers
-from zmqstream.eventloop import EventLoop, asyncio_loop_of
+from zmqstream.eventloop import AllFds, EventLoop, asyncio_loop_of
 from zmqstream.periodic import DelayedCallback, PeriodicCallback
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ class IOLoop:
     def close(self, all_fds: bool = False) -> None:
         """Close the loop, which must not be running.
 
-        With `all_fds`, also what add_handler() was given: descriptors, files and sockets.
+        With `all_fds`, also its streams, and what add_handler() was given: descriptors, files and
+        sockets.
         """
         if self.asyncio_loop.is_closed():
             return
@@ -189,6 +190,8 @@ class IOLoop:
             if all_fds:
                 handler.close_target()
         self._handlers.clear()
+        if all_fds:
+            AllFds(self.asyncio_loop).close()
         self.asyncio_loop.close()
         _tasks.difference_update([t for t in list(_tasks) if t.get_loop() is self.asyncio_loop])
         if getattr(_thread, "current", None) is self:

@@ -85,6 +85,7 @@ class ZMQStream(_core.Stream):
         reactor = eventloop.reactor_of(eventloop.asyncio_loop_of(io_loop))
         own_send = type(self).send_multipart is ZMQStream.send_multipart
         self._open(socket, shadowed, reactor, io_loop, own_send)
+        eventloop.follow_tornado(io_loop)
 
     @functools.cached_property
     def poller(self) -> zmq.Poller:
