@@ -70,7 +70,13 @@ class ReactorSelector(selectors.DefaultSelector):
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        key = super().modify(fileobj, events, data)
+        try:
+            key = super().modify(fileobj, events, data)
+        except BaseException:
+            # the base class has unregistered what the operating system does not know any more
+            for fd in self.reactor.keys.keys() - self.get_map().keys():
+                del self.reactor.keys[fd]
+            raise
         self.reactor.keys[key.fd] = key
         return key
 
