@@ -1,0 +1,187 @@
+"""CPython's own tests of asyncio, with our EventLoop in the place of asyncio's selector loop.
+
+    python tests/asyncio_suite.py                       # the modules that test event loops
+    python tests/asyncio_suite.py --all                 # every module that uses them
+    python tests/asyncio_suite.py --poller selectors test_streams test_events.TestServer
+    python tests/asyncio_suite.py --streams busy        # every loop also serves streams
+    python tests/asyncio_suite.py --stock               # asyncio's own loop
+
+They are the tests that the interpreter ships. Each module runs in a process of its own, in a
+temporary directory: in_place_of_asyncio.py. If there a test fails, or is skipped for a reason that
+is not ours, the module runs again on asyncio's own loop: what passes there is a failure; what does
+not, for want of IPv6, say, is shown and is none. A selector loop that is not ours is a failure,
+and so is none of ours where asyncio makes some of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import in_place_of_asyncio
+from in_place_of_asyncio import (
+    FAILED,
+    NOT_FOR_OURS,
+    OUR_SELECTORS,
+    OURS,
+    OURS_FAKED,
+    PASSED,
+    SKIP,
+    THEIRS,
+)
+
+TEST_LIMIT = 60  # seconds, for a test
+MODULE_LIMIT = 600
+
+# They test what a selector loop does.
+REQUIRED = ("test_events", "test_selector_events", "test_unix_events")
+
+# They test selectors, or use selector loops for something else. (test_futures, test_pep492 and
+# test_runners bring loops of their own, without selectors.)
+OTHERS = (
+    "test_selectors",
+    "test_base_events",
+    "test_buffered_proto",
+    "test_context",
+    "test_eager_task_factory",
+    "test_futures2",
+    "test_locks",
+    "test_queues",
+    "test_sendfile",
+    "test_server",
+    "test_sock_lowlevel",
+    "test_ssl",
+    "test_sslproto",
+    "test_streams",
+    "test_subprocess",
+    "test_taskgroups",
+    "test_tasks",
+    "test_threads",
+    "test_timeouts",
+    "test_waitfor",
+)
+
+
+class SuiteError(Exception):
+    """A module could not be run to its end, or ran on other loops than ours."""
+
+
+def shipped(name="test_events"):
+    """Whether this Python has the module of CPython's tests that `name` begins with."""
+    module = in_place_of_asyncio.full_name(name.partition(".")[0])
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def run_child(names, loop=None, streams="none", limit=TEST_LIMIT):
+    """Run tests of one module in a process of their own. Returns its report. Raises SuiteError."""
+    # it gets the zmqstream that this process would
+    package = Path(importlib.util.find_spec("zmqstream").origin).absolute().parent
+    path = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
+    options = json.dumps({"loop": loop, "streams": streams, "limit": limit})
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        try:
+            done = subprocess.run(
+                [sys.executable, in_place_of_asyncio.__file__, str(report), options, *names],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": path},
+                capture_output=True,
+                text=True,
+                timeout=MODULE_LIMIT,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SuiteError(f"{names}: not done after {MODULE_LIMIT} s\n{error.stderr}") from None
+        if not report.exists():
+            raise SuiteError(f"{names}: exit status {done.returncode}\n{done.stderr}")
+        return json.loads(report.read_text())
+
+
+def run_module(names, loop="zmqstream:EventLoop", streams="none", limit=TEST_LIMIT):
+    """Run tests of one module on ours, and on asyncio's own loop if not all pass or are skipped.
+
+    Returns a report: what does not pass is "failed" if it passes on asyncio's own loop, and
+    "unsuitable" if it does not. Raises SuiteError.
+    """
+    report = run_child(names, loop, streams, limit)
+    others = [
+        name
+        for name, outcome in report["outcomes"].items()
+        if outcome != PASSED and not report["details"][name].startswith(NOT_FOR_OURS)
+    ]
+    made = collections.Counter(report["made"])
+    none_of_ours = not (made[OURS] or made[OURS_FAKED] or made[OUR_SELECTORS])
+    stock = run_child(names) if others or none_of_ours else {}
+    report["unsuitable"] = [n for n in others if stock["outcomes"].get(n) in (SKIP, FAILED)]
+    report["failed"] = [name for name in others if name not in report["unsuitable"]]
+    if made[THEIRS] or (none_of_ours and not report["failed"] and stock["made"].get(THEIRS)):
+        raise SuiteError(f"{names}: {made[THEIRS]} {THEIRS}, {made[OURS]} {OURS}")
+    return report
+
+
+def describe(names, report):
+    """What a person wants to read of a report."""
+    outcomes, details = report["outcomes"], report["details"]
+    count = collections.Counter(outcomes.values())
+    made = [f"{number} {what}" for what, number in sorted(report["made"].items()) if number]
+    if report["messages"]:
+        made.append(f"{report['messages']} messages")
+    yield (
+        f"{' '.join(names)}: {count[PASSED]} passed, {count[SKIP]} skipped, {count[FAILED]} failed "
+        f"in {report['seconds']:.1f} s; {', '.join(made) or 'no loops'}"
+    )
+    reasons = collections.Counter(details[n] for n, outcome in outcomes.items() if outcome == SKIP)
+    for reason, number in reasons.most_common():
+        yield f"  skipped {number}: {reason}"
+    for name in report.get("unsuitable", ()):
+        if outcomes[name] == FAILED:
+            yield f"  failed, as on asyncio's own loop: {name}"
+    for name in report.get("failed", ()):
+        yield f"  FAILED on ours alone: {name}: {outcomes[name]}: {details[name]}"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="MODULE[.CLASS[.TEST]]")
+    parser.add_argument("--all", action="store_true", help="every module that uses loops")
+    parser.add_argument("--poller", choices=["epoll", "selectors"], help="sets ZMQSTREAM_POLLER")
+    parser.add_argument("--streams", choices=["none", "idle", "busy"], default="none")
+    parser.add_argument("--loop", default="zmqstream:EventLoop", metavar="MODULE:CLASS")
+    parser.add_argument("--stock", action="store_true", help="asyncio's own loop")
+    options = parser.parse_args(arguments)
+    if options.poller:
+        os.environ["ZMQSTREAM_POLLER"] = options.poller
+    if not shipped():
+        sys.exit(f"this Python ships no test.test_asyncio: {sys.executable}")
+    if not importlib.util.find_spec("zmqstream"):
+        sys.exit("zmqstream is not installed here; PYTHONPATH=. takes a checkout built in place")
+    bad = 0
+    for name in options.names or [*REQUIRED, *(OTHERS if options.all else ())]:
+        if not shipped(name):
+            print(f"{name}: this Python has none")
+            continue
+        try:
+            if options.stock:
+                report = run_child([name])
+            else:
+                report = run_module([name], options.loop, options.streams)
+        except SuiteError as error:
+            print(f"FAILED {error}", flush=True)
+            bad += 1
+            continue
+        bad += len(report.get("failed", ()))
+        print(*describe([name], report), sep="\n", flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""CPython's own tests of selector loops, on our EventLoop: asyncio_suite.py runs them."""
+
+import textwrap
+
+import asyncio_suite
+import pytest
+from asyncio_suite import NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
+
+pytestmark = pytest.mark.skipif(
+    not asyncio_suite.shipped(), reason="this Python ships no test.test_asyncio"
+)
+
+
+def check(report):
+    """Nothing fails on ours alone, and only tests with a selector of their own are not for ours."""
+    assert report["failed"] == [], "\n".join(asyncio_suite.describe(["on ours"], report))
+    assert PASSED in report["outcomes"].values()
+    return {
+        name.split(".")[1]
+        for name, detail in report["details"].items()
+        if detail.startswith(NOT_FOR_OURS)
+    }
+
+
+@pytest.mark.parametrize("poller", ["epoll", "selectors"])
+@pytest.mark.parametrize(
+    ("module", "what", "at_least"),
+    [
+        ("test_events", OURS, {"epoll": 90, "selectors": 240}),
+        ("test_selector_events", OURS_FAKED, {"epoll": 20, "selectors": 20}),
+        ("test_unix_events", OURS, {"epoll": 40, "selectors": 40}),
+    ],
+)
+def test_module(module, what, at_least, poller, monkeypatch):
+    monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
+    report = asyncio_suite.run_module([module])
+    refused = {"PollEventLoopTests", "SelectEventLoopTests"} if poller == "epoll" else set()
+    assert check(report) <= refused
+    assert report["made"][what] >= at_least[poller]
+
+
+def test_loops_that_serve_streams_meanwhile(monkeypatch):
+    monkeypatch.setenv("ZMQSTREAM_POLLER", "epoll")
+    report = asyncio_suite.run_module(["test_events"], streams="busy")
+    check(report)
+    assert report["messages"] > 1000
+
+
+# -- that the check bites --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """EventLoops with a defect each, in a module of this name."""
+    source = """
+        import selectors, zmqstream
+
+        def with_select(select):
+            class Loop(zmqstream.EventLoop):
+                def __init__(self):
+                    super().__init__()
+                    ours = self._selector.select
+                    self._selector.select = lambda timeout=None: select(ours, timeout)
+            return Loop
+
+        def writers_dropped(select, timeout):
+            return [(key, mask) for key, mask in select(timeout) if mask == selectors.EVENT_READ]
+
+        Spinning = with_select(lambda select, timeout: select(0))
+        Late = with_select(lambda select, timeout: select(None))
+        WithoutWriters = with_select(writers_dropped)
+
+        class Asleep(zmqstream.EventLoop):
+            def _write_to_self(self):
+                pass
+    """
+    (tmp_path / "broken.py").write_text(textwrap.dedent(source))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_a_loop_that_spins(broken):
+    name = "test_events.EPollEventLoopTests.test_timeout_rounding"
+    assert asyncio_suite.run_module([name])["failed"] == []
+    assert asyncio_suite.run_module([name], "broken:Spinning")["failed"] == [name]
+
+
+@pytest.mark.parametrize(
+    ("loop", "test"),
+    [
+        ("Late", "test_call_later"),
+        ("WithoutWriters", "test_writer_callback"),
+        ("Asleep", "test_run_in_executor"),
+    ],
+)
+def test_a_loop_that_hangs(loop, test, broken):
+    with pytest.raises(asyncio_suite.SuiteError, match=r"(?s)Timeout.*test_events\.py"):
+        asyncio_suite.run_module(
+            [f"test_events.EPollEventLoopTests.{test}"], f"broken:{loop}", limit=1
+        )
+
+
+def test_loops_that_are_not_ours(monkeypatch):
+    run_child = asyncio_suite.run_child
+    monkeypatch.setattr(asyncio_suite, "run_child", lambda names, *options: run_child(names))
+    with pytest.raises(asyncio_suite.SuiteError, match=r"1 loops of asyncio's, 0 loops of ours"):
+        asyncio_suite.run_module(["test_events.TestServer"])
