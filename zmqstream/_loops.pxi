@@ -59,6 +59,9 @@ cdef class HomeReactor(Reactor):
 
     def close(self):
         """Let go of all sources; the loop is being closed."""
+        if self.on_poll is not None:
+            self.on_poll(None)
+            self.on_poll = None
         self.close_sources()
         self.epfd = -1
 
@@ -165,6 +168,15 @@ cdef class HomeReactor(Reactor):
         return self.poll(wait)
 
     cdef list poll(self, double timeout):
+        if self.on_poll is None:
+            return self.poll_selected(timeout)
+        self.on_poll(True)
+        try:
+            return self.poll_selected(timeout)
+        finally:
+            self.on_poll(False)
+
+    cdef list poll_selected(self, double timeout):
         cdef list fired = None
         if self.epfd >= 0:
             return self.poll_epoll(timeout, self.keys)

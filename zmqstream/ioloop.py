@@ -341,6 +341,19 @@ class IOLoop:
             {"message": f"Exception in callback {callback!r}", "exception": sys.exc_info()[1]}
         )
 
+    def set_blocking_log_threshold(self, seconds: float | None) -> None:
+        """Log a warning, with the stack, whenever the loop is blocked for more than `seconds`.
+
+        It is blocked for as long as something that it has called does not return: a callback of
+        ours, of a stream or of asyncio, or a step of a coroutine. A thread watches over that, and
+        the warning comes meanwhile, once. None or 0 ends it, as does the end of the loop. Not
+        seen are C code that never lets other threads run, and loops that are not written in
+        Python, as uvloop's: for these there is a RuntimeWarning.
+        """
+        from zmqstream import _watchdog
+
+        _watchdog.watch(self.asyncio_loop, seconds)
+
     def _run_callback(
         self, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> asyncio.Future[Any] | None:
