@@ -322,6 +322,8 @@ def test_run_sync(loop):
     assert loop.run_sync(coroutine) == "coroutine"
     assert loop.run_sync(coroutine, timeout=TIMEOUT) == "coroutine"
     assert loop.run_sync(future) == "future"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert loop.run_sync(lambda: pool.submit(lambda: "thread")) == "thread"
     assert loop.run_sync(lambda: None) is None
 
 

@@ -146,6 +146,25 @@ def test_handlers_that_are_refused(loop, context):
     assert not loop._handlers
 
 
+def test_split_fd_and_close_fd(loop, context):
+    """For subclasses, as Tornado's."""
+    received, sent = os.pipe()
+    a, b = sockets.socketpair()
+    socket, _ = pair(context)
+    assert loop.split_fd(received) == (received, received)
+    assert loop.split_fd(a) == (a.fileno(), a)
+    assert loop.split_fd(socket) == (socket, socket)
+    for fd in (received, a, socket):
+        loop.close_fd(fd)
+        loop.close_fd(fd)
+    with pytest.raises(OSError):
+        os.fstat(received)
+    assert a.fileno() == -1
+    assert socket.closed
+    os.close(sent)
+    b.close()
+
+
 def test_an_error_of_a_handler(loop):
     received, sent = os.pipe()
     got = []

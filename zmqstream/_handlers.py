@@ -3,7 +3,6 @@ source of the loop's reactor for a ZeroMQ socket."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -60,15 +59,6 @@ class Handler:
 
     def remove(self) -> None:
         self.watch(NONE)
-
-    def close_target(self) -> None:
-        try:
-            if isinstance(self.target, int):
-                os.close(self.target)
-            else:
-                self.target.close()
-        except OSError:
-            pass  # it was closed already
 
     def call(self, events: int) -> None:
         self.io_loop._run_callback(self.callback, (self.target, events), {})

@@ -13,9 +13,11 @@ An IOLoop is a thin facade over an asyncio loop, `IOLoop.asyncio_loop`: by defau
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import datetime
 import functools
 import numbers
+import os
 import sys
 import threading
 import time
@@ -188,7 +190,7 @@ class IOLoop:
         for handler in self._handlers.values():
             handler.remove()
             if all_fds:
-                handler.close_target()
+                self.close_fd(handler.target)
         self._handlers.clear()
         if all_fds:
             AllFds(self.asyncio_loop).close()
@@ -202,11 +204,14 @@ class IOLoop:
     def run_sync(self, func: Callable[[], Any], timeout: float | None = None) -> Any:
         """Run the loop until `func()`, a function or coroutine function, has its result.
 
-        `timeout` in seconds; then the coroutine is cancelled and TimeoutError raised.
+        A function may also return a future, of asyncio or concurrent.futures. `timeout` in seconds;
+        then what runs is cancelled and TimeoutError raised.
         """
 
         async def main() -> Any:
             result = func()
+            if isinstance(result, concurrent.futures.Future):
+                result = asyncio.wrap_future(result)
             if not _is_awaitable(result):
                 return result
             task = asyncio.ensure_future(result)
@@ -265,6 +270,20 @@ class IOLoop:
         handler = self._handlers.pop(key, None)
         if handler is not None:
             handler.remove()
+
+    def split_fd(self, fd: Any) -> tuple[Any, Any]:
+        """What identifies a handler (a descriptor's number, or a zmq.Socket), and `fd` itself."""
+        return _handlers.key_of(fd), fd
+
+    def close_fd(self, fd: Any) -> None:
+        """Close what add_handler() was given: a descriptor's number or an object with close()."""
+        try:
+            if isinstance(fd, int):
+                os.close(fd)
+            else:
+                fd.close()
+        except OSError:
+            pass  # it was closed already
 
     # -- callbacks and time ----------------------------------------------------------------------
 
