@@ -18,7 +18,7 @@ import zmqstream
 from zmqstream import EventLoop, IOLoop, ZMQStream
 
 TIMEOUT = 20  # seconds
-LOOPS = ("own-epoll", "own-selectors", "asyncio-epoll", "asyncio-selectors")
+LOOPS = ("own-epoll", "own-selectors", "asyncio-epoll", "asyncio-selectors", "uvloop")
 
 
 @pytest.fixture
@@ -71,10 +71,12 @@ def nothing_is_current():
 
 @pytest.fixture(params=LOOPS)
 def io_loop(request, monkeypatch):
-    """An IOLoop, on our own EventLoop and on asyncio's, with both pollers."""
+    """An IOLoop, on our own EventLoop and on asyncio's, with both pollers, and on uvloop's."""
     kind, _, poller = request.param.partition("-")
     monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
     asyncio_loop = asyncio.SelectorEventLoop() if kind == "asyncio" else None
+    if kind == "uvloop":
+        asyncio_loop = pytest.importorskip("uvloop").new_event_loop()
     loop = IOLoop(make_current=False, asyncio_loop=asyncio_loop)
     loop.errors = []
     loop.asyncio_loop.set_exception_handler(

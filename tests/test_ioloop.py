@@ -269,7 +269,7 @@ def test_close(loop):
     loop.add_handler(received, collect(loop, got, 1), READ)
     os.write(sent, b"x")
     start(loop)
-    assert got == [(received, READ)]
+    assert set(got) == {(received, READ)}  # nobody reads it: uvloop calls again before it stops
     [error] = loop.errors
     assert isinstance(error, RuntimeError)
     loop.errors.clear()
