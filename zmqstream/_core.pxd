@@ -192,6 +192,8 @@ cdef class GuestReactor(Reactor):
 
     cdef int attach(self) except -1
     cdef int detach(self) except -1
+    cdef bint end_in_child(self) except -1
+    cdef bint told_in_child(self) except -1
     cdef int dispatch(self) except -1
 
 

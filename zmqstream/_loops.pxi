@@ -318,9 +318,12 @@ cdef class GuestReactor(Reactor):
         return 0
 
     def _on_readable(self):
-        self.dispatch()
+        if not self.end_in_child():
+            self.dispatch()
 
     def _on_source(self, Source source):
+        if self.end_in_child():
+            return
         source.input_due = True
         self.enqueue(source)
         self.dispatch()
@@ -332,7 +335,31 @@ cdef class GuestReactor(Reactor):
     cdef int end_hold(self) except -1:
         return self.dispatch()
 
+    cdef bint end_in_child(self) except -1:
+        """The parent's loop runs in a forked child, and a descriptor is readable: end the loop.
+
+        It stays readable until the parent looks, and is not ours to take out of the epoll set,
+        which is the parent's too: the child would spin.
+        """
+        if not self.told_in_child():
+            return False
+        self.loop.stop()
+        return True
+
+    cdef bint told_in_child(self) except -1:
+        """Whether this is a forked child: then that is reported."""
+        if self.generation == fork_generation:
+            return False
+        try:
+            self.check()
+        except RuntimeError as error:
+            self.loop.call_exception_handler(
+                {"message": "the streams of this event loop are not usable", "exception": error})
+        return True
+
     def _on_timer(self):
+        if self.told_in_child():
+            return
         # User code anywhere in this loop may have touched raw sockets, and it cannot be known
         # whether it did: look at the pace of SWEEP_NS for as long as there are streams.
         self.timer = self.loop.call_later(

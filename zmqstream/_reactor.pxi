@@ -84,7 +84,8 @@ cdef class Reactor:
         if self.generation < 0:
             raise RuntimeError("the event loop of this stream is closed")
         raise RuntimeError(
-            "this stream belongs to the parent process: after fork, make sockets and streams anew"
+            "this stream's event loop belongs to the parent process: after fork, make context, loop "
+            "and streams anew"
         )
 
     # -- each home has its own ----------------------------------------------------------------

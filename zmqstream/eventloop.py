@@ -56,20 +56,33 @@ class ReactorSelector(selectors.DefaultSelector):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         kind = poller()
         super().__init__()
+        self.pid = os.getpid()
         self.reactor = _core.HomeReactor(loop, self, super().select, kind)
 
+    def check_process(self) -> None:
+        """Raise RuntimeError in a forked child: what is polled is polled for the parent, too."""
+        if os.getpid() != self.pid:
+            raise RuntimeError(
+                "this event loop belongs to the parent process: after fork, make context, loop and "
+                "streams anew"
+            )
+
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.check_process()
         self.reactor.step_aside(fileobj if isinstance(fileobj, int) else fileobj.fileno())
         key = super().register(fileobj, events, data)
         self.reactor.keys[key.fd] = key
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        if os.getpid() != self.pid:  # closing the loop: only forget it
+            return self.reactor.keys.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
         key = super().unregister(fileobj)
         del self.reactor.keys[key.fd]
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        self.check_process()
         try:
             key = super().modify(fileobj, events, data)
         except BaseException:
@@ -92,6 +105,7 @@ class EventLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         selector = ReactorSelector(self)
         self._reactor = selector.reactor
+        self._pid = selector.pid
         super().__init__(selector)
         self._reactor.bind_loop()
 
@@ -168,6 +182,11 @@ def asyncio_loop_of(io_loop: Any) -> asyncio.AbstractEventLoop:
     if loop.is_closed():
         raise RuntimeError(f"io_loop is closed: {io_loop!r}")
     return loop
+
+
+def is_usable(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` is not closed and not, in a forked child, the parent's."""
+    return not loop.is_closed() and not (isinstance(loop, EventLoop) and loop._pid != os.getpid())
 
 
 def reactor_of(loop: asyncio.AbstractEventLoop) -> _core.Reactor:
