@@ -25,7 +25,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from zmqstream import _core, _handlers
-from zmqstream.eventloop import AllFds, EventLoop, asyncio_loop_of
+from zmqstream.eventloop import AllFds, EventLoop, asyncio_loop_of, is_usable
 from zmqstream.periodic import DelayedCallback, PeriodicCallback
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
         # get_event_loop() would make one; this is where asyncio's and uvloop's policies keep it
         local = getattr(asyncio.get_event_loop_policy(), "_local", None)
         loop = getattr(local, "_loop", None)
-    return None if loop is None or loop.is_closed() else loop
+    return loop if loop is not None and is_usable(loop) else None
 
 
 class IOLoop:
@@ -98,7 +98,7 @@ class IOLoop:
         """The process-wide loop, made at the first call. It is the main thread's current one."""
         with _instance_lock:
             loop = IOLoop._instance
-            if loop is None or loop.asyncio_loop.is_closed():
+            if loop is None or not is_usable(loop.asyncio_loop):
                 loop = IOLoop._instance = cls(make_current=False)
         if (
             threading.current_thread() is threading.main_thread()
@@ -131,7 +131,7 @@ class IOLoop:
         running = asyncio._get_running_loop()
         if running is None:
             loop: IOLoop | None = getattr(_thread, "current", None)
-            if loop is not None and not loop.asyncio_loop.is_closed():
+            if loop is not None and is_usable(loop.asyncio_loop):
                 return loop
             running = _current_asyncio_loop()
         if running is not None:
