@@ -73,8 +73,8 @@ def broken(tmp_path, monkeypatch):
         Late = with_select(lambda select, timeout: select(None))
         WithoutWriters = with_select(writers_dropped)
 
-        class Asleep(zmqstream.EventLoop):
-            def _write_to_self(self):
+        class DeafToThreads(zmqstream.EventLoop):
+            def call_soon_threadsafe(self, *args, **kwargs):
                 pass
     """
     (tmp_path / "broken.py").write_text(textwrap.dedent(source))
@@ -92,7 +92,7 @@ def test_a_loop_that_spins(broken):
     [
         ("Late", "test_call_later"),
         ("WithoutWriters", "test_writer_callback"),
-        ("Asleep", "test_run_in_executor"),
+        ("DeafToThreads", "test_call_soon_threadsafe"),
     ],
 )
 def test_a_loop_that_hangs(loop, test, broken):
