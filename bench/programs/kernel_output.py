@@ -1,0 +1,128 @@
+"""A Jupyter kernel that prints: lines a second at a client, with each class in turn.
+
+    python bench/programs/kernel_output.py [--quick] [--rounds N] [--json PATH] [--profile]
+
+The options are explained in shared.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import zmq
+from jupyter_client import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+from shared import (
+    OURS,
+    PYTHON,
+    STREAM,
+    Accounts,
+    Figure,
+    Floor,
+    Measure,
+    Work,
+    main,
+    processor_seconds,
+)
+
+CHECK = "assert type(get_ipython().kernel.shell_stream).__module__ == {!r}"
+MODULES = {OURS: "zmqstream.stream", STREAM: "zmq.eventloop.zmqstream"}
+# One write for each line: print() writes the end separately, and ipykernel's own flush, after
+# 0.2 s, may come between the two.
+PRINT = "for number in range({}): print(f'{{number}}\\n', end='', flush=True)"
+
+
+@contextmanager
+def kernel(
+    implementation: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[psutil.Process, BlockingKernelClient]]:
+    """A kernel and a client of it; ended at the end, whatever happens."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, _ = write_connection_file(str(Path(folder, "kernel.json")))
+        process = subprocess.Popen(
+            [*PYTHON[implementation], "-m", "ipykernel_launcher", "-f", file],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        client = BlockingKernelClient(connection_file=file)
+        client.load_connection_file()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=30)
+            reply = client.execute_interactive(CHECK.format(MODULES[implementation]), timeout=30)
+            assert reply["content"]["status"] == "ok", reply["content"]
+            yield psutil.Process(process.pid), client
+        finally:
+            client.stop_channels()
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def lines(client: BlockingKernelClient) -> Iterator[zmq.Socket]:
+    """What the kernel prints, as raw messages: a client that hardly takes any time itself."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.rcvhwm = 0
+        socket.linger = 0
+        socket.subscribe(b"stream.stdout")
+        socket.connect(f"tcp://{client.ip}:{client.iopub_port}")
+        first = socket.recv_multipart()
+        assert b"iopub_welcome" in first[3], first  # the kernel knows that we listen
+        yield socket
+
+
+def print_lines(process: psutil.Process, client: BlockingKernelClient, count: int) -> Figure:
+    with lines(client) as socket:
+        before = processor_seconds(process)
+        start = time.perf_counter()
+        client.execute(PRINT.format(count), silent=True)
+        for number in range(count):
+            message = socket.recv_multipart()
+            assert b'"text": "%d\\n"' % number in message[-1], (number, message)
+        seconds = time.perf_counter() - start
+        used = processor_seconds(process) - before
+    return Figure(seconds * 1e9 / count, {"kernel": used * 1e9 / count})
+
+
+def measure(implementation: str) -> Callable[[int], Figure]:
+    def run(count: int) -> Figure:
+        with kernel(implementation) as (process, client):
+            return print_lines(process, client, count)
+
+    return run
+
+
+def profile(count: int) -> dict[str, dict[str, float]]:
+    with (
+        closing(Accounts()) as accounts,
+        kernel(STREAM, accounts.environment()) as (process, client),
+    ):
+        with accounts.during(process) as spent:
+            print_lines(process, client, count)
+        return {"kernel": spent}
+
+
+WORK = Work(
+    name="a kernel prints",
+    figure="per line",
+    what=(
+        "A kernel of ipykernel prints numbers in a loop, with flush=True; from the request to "
+        "the last line at a client that counts the messages and does not decode them. Without the "
+        "flush ipykernel collects what is printed for 0.2 s and sends one message; with it, every "
+        "line is a message and print() waits for the thread that sends it. A kernel started anew "
+        "for each measurement. Beside the time: what the kernel took of the processors."
+    ),
+    measures={name: Measure(measure(name), 20_000) for name in (OURS, STREAM)},
+    floors=(Floor("speed", STREAM),),
+)
+
+
+if __name__ == "__main__":
+    main(WORK, profile)
