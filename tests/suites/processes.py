@@ -1,0 +1,65 @@
+"""Processes that a suite leaves behind: kernels are in sessions of their own (Linux only)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Be the parent of what loses its own."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def wait(process: subprocess.Popen[bytes], limit: float) -> bool:
+    """Wait for it to end, at most `limit` seconds; and for orphans as they end, as init would."""
+    end = time.monotonic() + limit
+    while process.returncode is None and time.monotonic() < end:
+        reap(process)
+        time.sleep(0.02)
+    return process.returncode is not None
+
+
+def reap(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform != "linux":
+        process.poll()
+        return
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == process.pid:
+                process.returncode = os.waitstatus_to_exitcode(ended[1])
+
+
+def end_descendants(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform != "linux":
+        process.kill()
+    while children := sorted(descendants()):
+        for pid in children:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        reap(process)
+        time.sleep(0.02)
+
+
+def descendants() -> set[int]:
+    if sys.platform != "linux":
+        return set()
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = status.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z" or int(parent) == os.getpid():
+                parents[int(status.parent.name)] = int(parent)
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Runs other projects' own tests with pyzmq's ZMQStream and with zmqstream's, and compares.
+
+    python tests/suites/run.py [SUITE ...] [--runs N] [-- PYTEST-ARGUMENTS]
+
+The exit code is 1 if a test fails with zmqstream's class that never fails with pyzmq's, or if
+any process made a stream of pyzmq's class although zmqstream's was in its place. The versions are
+in table.py. See docs/testing.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+from outcome import Run, Verdict, outcomes, report, streams
+from processes import adopt_orphans, end_descendants, wait
+from table import PLATFORM, SUITES, TOOLS, Suite
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+
+def say(text: str) -> None:
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+class Environment:
+    """A virtual environment with zmqstream, what the suites need, and the count of streams."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.venv = work / "venv"
+        self.python = self.venv / ("Scripts" if os.name == "nt" else "bin") / "python"
+        self.sources = work / "sources"
+        self.constructions = self.venv / "constructions.jsonl"
+
+    def pip(self, *arguments: str | Path) -> None:
+        command = [self.python, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"]
+        subprocess.run([str(part) for part in command], check=True)
+
+    def set_up(self, suites: list[Suite], zmqstream: str) -> None:
+        if not self.python.exists():
+            say(f"making a virtual environment in {self.venv}")
+            venv.create(self.venv, with_pip=True)
+        say("installing what the suites need")
+        needs = {need for suite in suites for need in suite.needs}
+        self.pip("install", *PLATFORM, *TOOLS, *sorted(needs))
+        self.pip("install", "--no-deps", "--force-reinstall", zmqstream)
+        code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        packages = Path(subprocess.check_output([self.python, "-c", code], text=True).strip())
+        shutil.copy(HERE / "constructions.py", packages / "_zmqstream_constructions.py")
+        (packages / "_zmqstream_constructions.pth").write_text("import _zmqstream_constructions\n")
+        for suite in suites:
+            self.fetch(suite)
+
+    def fetch(self, suite: Suite) -> Path:
+        """The unpacked sdist of a suite."""
+        name, _, version = suite.sdist.partition("==")
+        folder = self.sources / f"{name}-{version}"
+        if not folder.exists():
+            say(f"downloading {suite.sdist}")
+            self.pip("download", "--no-deps", "--no-binary", name, "--dest", self.sources,
+                     suite.sdist)  # fmt: skip
+            with tarfile.open(f"{folder}.tar.gz") as archive:
+                if hasattr(tarfile, "data_filter"):
+                    archive.extractall(self.sources, filter="data")
+                else:
+                    archive.extractall(self.sources)
+        return folder
+
+
+def run(environment: Environment, suite: Suite, ours: bool, number: int, extra: list[str]) -> Run:
+    result = Run(suite, ours, number)
+    folder = environment.work / "runs" / f"{suite.name}-{result.name.replace(' ', '-')}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    source = environment.fetch(suite)
+    for name in suite.files:
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+        copy(source / name, folder / name)
+    environment.constructions.unlink(missing_ok=True)
+    command = [
+        str(environment.python), "-m", *(("zmqstream", "run", "-m") if ours else ()), "pytest",
+        *suite.arguments, "--junit-xml=junit.xml", f"--timeout={suite.timeout}",
+        "--timeout-method=signal", "--color=no",
+        "--override-ini=asyncio_default_fixture_loop_scope=function", *extra,
+    ]  # fmt: skip
+    began = time.monotonic()
+    # a short path: ZeroMQ's ipc sockets are made below it
+    with tempfile.TemporaryDirectory(prefix="home", ignore_cleanup_errors=True) as home:
+        ours_only = ("PYTHON", "PYTEST", "JUPYTER", "IPYTHON", "ZMQSTREAM", "XDG_", "VIRTUAL_ENV")
+        variables = {k: v for k, v in os.environ.items() if not k.startswith(ours_only)}
+        variables["HOME"] = home
+        variables["PATH"] = f"{environment.python.parent}{os.pathsep}{variables['PATH']}"
+        with open(folder / "log.txt", "wb") as log:
+            process = subprocess.Popen(
+                command, cwd=folder, env=variables, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            try:
+                if not wait(process, suite.limit):
+                    result.problem = f"not ready after {suite.limit} s"
+            finally:
+                end_descendants(process)
+                wait(process, 10)
+    result.seconds = time.monotonic() - began
+    junit = folder / "junit.xml"
+    if junit.exists():
+        result.outcomes = outcomes(junit)
+    if not result.problem and (not result.outcomes or process.returncode not in (0, 1)):
+        result.problem = f"pytest's exit code was {process.returncode}"
+    if environment.constructions.exists():
+        shutil.copy(environment.constructions, folder)
+        result.streams = streams(environment.constructions)
+    return result
+
+
+def main() -> None:
+    arguments = [*sys.argv[1:], "--"]
+    own, extra = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 : -1]
+    names = [suite.name for suite in SUITES]
+    parser = argparse.ArgumentParser(
+        description="Other projects' tests, with pyzmq's ZMQStream and with zmqstream's",
+        epilog="Arguments after -- go to pytest.",
+    )
+    parser.add_argument("suite", nargs="*", help=f"of {', '.join(names)}; by default all")
+    parser.add_argument("--runs", type=int, default=2, help="of each suite with each class")
+    parser.add_argument(
+        "--no-stock", action="store_true", help="without pyzmq's class: every failure counts"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / ".suites", help="folder for environment and results"
+    )
+    parser.add_argument(
+        "--zmqstream", metavar="WHAT", default=str(ROOT), help="what pip installs: by default this"
+    )
+    options = parser.parse_args(own)
+    if unknown := set(options.suite) - set(names):
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
+    suites = [suite for suite in SUITES if not options.suite or suite.name in options.suite]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends its children, too
+    adopt_orphans()
+    environment = Environment(options.work.resolve())
+    environment.set_up(suites, options.zmqstream)
+    verdicts = []
+    for suite in suites:
+        runs = []
+        for number in range(1, options.runs + 1):
+            for with_ours in (True,) if options.no_stock else (False, True):
+                say(f"{suite.sdist}: {'zmqstream' if with_ours else 'pyzmq'}'s class, run {number}")
+                runs.append(run(environment, suite, with_ours, number, extra))
+        verdicts.append(Verdict(runs))
+    print(report(verdicts))
+    sys.exit(any(verdict.new or verdict.problems for verdict in verdicts))
+
+
+if __name__ == "__main__":
+    main()

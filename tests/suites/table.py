@@ -1,0 +1,89 @@
+"""What is run, in which versions: the one place to change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# What programs run on, the same for all suites
+PLATFORM = ("pyzmq==27.3.0", "tornado==6.6.1")
+TOOLS = ("pytest==9.2.0", "pytest-asyncio==1.5.0", "pytest-timeout==2.4.0")
+JUPYTER = (
+    "ipykernel==7.4.0",
+    "ipython==9.18.1",
+    "jupyter_client==8.10.0",
+    "jupyter_core==5.9.1",
+    "traitlets==5.16.1",
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The tests of a released package."""
+
+    name: str
+    sdist: str  # where its tests are from
+    files: tuple[str, ...]  # of the sdist, what is needed to run them; not the package itself
+    arguments: tuple[str, ...]  # of pytest
+    needs: tuple[str, ...]  # beside PLATFORM and TOOLS
+    # tests that contradict what zmqstream promises, and how
+    deviations: dict[str, str] = field(default_factory=dict)
+    timeout: int = 120  # seconds a test may take
+    limit: int = 1800  # seconds a run may take
+
+
+SUITES = (
+    Suite(
+        name="pyzmq",
+        sdist="pyzmq==27.3.0",
+        files=("tests", "pytest.ini"),
+        arguments=("tests/test_zmqstream.py", "tests/test_ioloop.py", "tests/test_auth.py"),
+        needs=(),
+    ),
+    Suite(
+        name="ipykernel",
+        sdist="ipykernel==7.4.0",
+        files=("tests", "pyproject.toml"),
+        arguments=("tests",),
+        needs=(*JUPYTER, "flaky==3.8.1", "ipyparallel==9.2.0", "matplotlib==3.11.2",
+               "psutil==7.2.2", "pytest-cov==7.1.0", "trio==0.35.0"),
+        deviations={
+            "tests.test_kernel_direct::test_connect_request":
+                "sends a str as a frame: a TypeError at the call, where pyzmq logs one later",
+        },
+    ),
+    Suite(
+        name="jupyter_client",
+        sdist="jupyter_client==8.10.0",
+        files=("tests", "pyproject.toml"),
+        arguments=("tests",),
+        needs=(*JUPYTER, "pytest-jupyter[client]==0.11.0", "anyio==4.16.0", "msgpack==1.2.4"),
+        deviations={
+            f"tests.test_multikernelmanager.{name}::test_stream_on_recv":
+                "sends a dict as a frame, and waits for ever: a TypeError at the call"
+            for name in ("TestKernelManager", "TestAsyncKernelManager")
+        },
+    ),
+    Suite(
+        name="ipyparallel",
+        sdist="ipyparallel==9.2.0",
+        files=("pyproject.toml",),
+        arguments=("--pyargs", "ipyparallel.tests"),
+        needs=(*JUPYTER, "ipyparallel==9.2.0", "ipython[test]==9.18.1", "testpath==0.6.0"),
+        limit=3600,
+    ),
+    Suite(
+        name="jupyter_server",
+        sdist="jupyter_server==2.21.1",
+        files=("tests", "pyproject.toml"),
+        arguments=("tests/services/kernels", "tests/services/sessions"),
+        needs=(*JUPYTER, "jupyter_server==2.21.1", "pytest-jupyter[server]==0.11.0",
+               "pytest-console-scripts==1.4.1", "requests==2.34.2", "flaky==3.8.1"),
+    ),
+    Suite(
+        name="circus",
+        sdist="circus==0.18.0",  # the last release with its tests
+        files=("pyproject.toml",),
+        arguments=("--pyargs", "circus.tests"),
+        needs=("circus==0.18.0", "mock", "pyyaml"),
+    ),
+)  # fmt: skip
