@@ -387,10 +387,10 @@ def look_into_the_cluster(place):
     security = place.home / ".ipython" / "profile_default" / "security"
     ports = json.loads((security / "ipcontroller-client.json").read_text())
     listens = {}
-    for process in place.processes():
+    for process in sorted(place.processes(), key=lambda process: process.create_time()):
         for connection in process.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN:
-                listens[connection.laddr.port] = process
+            if connection.status == psutil.CONN_LISTEN:  # the first's: forks inherit descriptors
+                listens.setdefault(connection.laddr.port, process)
     found = [listens[ports[name]] for name in ("registration", "task", "broadcast")]
     for module in ("ipyparallel.engine", "ipyparallel.engine.nanny"):
         matching = [p for p in place.processes() if p.cmdline()[-1] == module]
