@@ -136,6 +136,7 @@ cdef class Reactor:
 
     # each home has its own
     cdef int watch(self, Source source) except -1
+    cdef int check_process(self) except -1
     cdef int unwatch(self, Source source) except -1
     cdef int wake(self) except -1
 

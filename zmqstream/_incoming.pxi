@@ -104,7 +104,7 @@ cdef class Incoming(Outgoing):
         """The way in, as long as nothing changes. Returns a Receipt."""
         cdef zmq_msg_t msg
         cdef void *handle
-        cdef int size, changes = self.changes
+        cdef int size, changes = self.changes, generation = fork_generation
         cdef bint copy = self.recv_copy
         cdef object callback = self.recv_callback
         cdef object message = None
@@ -176,6 +176,8 @@ cdef class Incoming(Outgoing):
                     if result is not <PyObject *> None:
                         self.returned(<object> result, callback)
                     Py_XDECREF(result)
+                if generation != fork_generation:
+                    self.reactor.check()
 
                 if self.changes != changes:
                     self.clean = False  # a flush may have set it, and user code ran since
@@ -277,4 +279,5 @@ cdef class Incoming(Outgoing):
             self.reactor.epoch += 1
             self.returned(callback(self, message) if self.recv_stream else callback(message), callback)
             self.clean = False
+            self.reactor.check_process()
         return True

@@ -122,6 +122,7 @@ cdef class Outgoing(Source):
             self.failed(code)
             return 0
         self.outcome(queue, None if code == 0 else zmq_error(code), raising)
+        self.reactor.check_process()
         return self.state != CLOSED
 
     cdef int outcome(self, SendQueue queue, object error, bint raising) except -1:

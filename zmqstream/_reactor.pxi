@@ -88,6 +88,14 @@ cdef class Reactor:
             "and streams anew"
         )
 
+    cdef int check_process(self) except -1:
+        """Raise in a forked child: after user code, which may have come back there.
+
+        libzmq only notices when it looks at its mailbox; until then the child would handle copies
+        of the parent's messages.
+        """
+        return self.check() if 0 <= self.generation != fork_generation else 0
+
     # -- each home has its own ----------------------------------------------------------------
 
     cdef int watch(self, Source source) except -1:

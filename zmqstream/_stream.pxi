@@ -47,8 +47,7 @@ cdef class Stream(Incoming):
             if self.reactor is None:
                 raise RuntimeError(f"{type(self).__name__}.__init__() was not called")
             raise OSError("Stream is closed")
-        if self.reactor.generation >= 0:
-            self.reactor.check()
+        self.reactor.check_process()
         if self.handle() is NULL:
             self.closed_directly()
             raise OSError("Stream is closed: its socket was closed directly")

@@ -1,0 +1,78 @@
+"""Forked children of a test.
+
+    child = fork(lambda: what_to_do_there())   # runs in the child
+    child.result()                             # what it returned
+
+A child is a copy of the test's process that makes its own context, loop and streams: no time is
+spent on starting Python. It ends with `os._exit()`, so nothing of pytest's runs in it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import select
+import signal
+import time
+import traceback
+import warnings
+
+TIMEOUT = 20  # seconds
+
+
+class Child:
+    """A forked child that runs `function`."""
+
+    def __init__(self, function):
+        self.reader, writer = os.pipe()
+        with warnings.catch_warnings():
+            # Python 3.12 counts the threads of libzmq
+            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+            self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.reader)
+            _run(function, writer)
+        os.close(writer)
+
+    def result(self):
+        """What the function returned. Fails if it raised, if it is stuck, or if the child died."""
+        answer = b""
+        end = time.monotonic() + TIMEOUT
+        while select.select([self.reader], [], [], max(0, end - time.monotonic()))[0]:
+            data = os.read(self.reader, 1 << 16)
+            if not data:
+                break
+            answer += data
+        else:
+            os.kill(self.pid, signal.SIGKILL)
+        os.close(self.reader)
+        _, status = os.waitpid(self.pid, 0)
+        assert status == 0, f"the child ended with {os.waitstatus_to_exitcode(status)}"
+        kind, value = pickle.loads(answer)
+        assert kind == "returned", value
+        return value
+
+
+def fork(function):
+    return Child(function)
+
+
+def _run(function, writer):
+    status = 1
+    try:
+        try:
+            answer = pickle.dumps(("returned", function()))
+        except BaseException:
+            answer = pickle.dumps(("raised", traceback.format_exc()))
+        with os.fdopen(writer, "wb") as file:
+            file.write(answer)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def cpu_seconds():
+    """What this process has used so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
