@@ -51,7 +51,9 @@ cdef class SendQueue:
 
     cdef int push(self, object frames, int flags, SendExtra extra) except -1
     cdef int grow(self) except -1
+    cdef int take_back(self, object frames) except -1
     cdef object pop(self)
+    cdef SendExtra first_extra(self)
     cdef SendExtra take_extra(self)
     cdef int clear(self) except -1
 
@@ -124,6 +126,7 @@ cdef class Reactor:
     cdef int64_t yielded_at     # when other threads and signal handlers last had their chance, ns
     cdef int64_t iteration      # of the loop; see Source.held
     cdef bint holding           # it has sources that are held, and ends in _on_hold_end()
+    cdef int held_for           # how often the loop has come by since
     cdef int64_t epoch          # grows whenever user code ran, which may have touched raw sockets
     cdef int64_t swept_epoch    # the epoch up to which every armed source is known to be right
     cdef int64_t sweep_epoch    # the epoch when the sweep under way began
@@ -133,20 +136,23 @@ cdef class Reactor:
     cdef readonly int64_t repaired  # edges that somebody had swallowed and a sweep found
 
     cdef int check(self) except -1
+    cdef int check_process(self) except -1
 
     # each home has its own
     cdef int watch(self, Source source) except -1
-    cdef int check_process(self) except -1
     cdef int unwatch(self, Source source) except -1
     cdef int wake(self) except -1
 
+    cdef int emptied(self) except -1
     cdef int end_hold(self) except -1
     cdef int check_loop(self) except -1
 
     cdef int call_soon(self, object callback) except -1
     cdef int hold(self) except -1
+    cdef int grow_old(self) noexcept
     cdef int add(self, Source source) except -1
     cdef int map_fd(self, Source source, int fd) except -1
+    cdef int unmap_fd(self, Source source, int fd) noexcept
     cdef int remove(self, Source source) except -1
     cdef int serve(self, Source source) except -1
     cdef int later_to_ready(self) noexcept
@@ -247,7 +253,7 @@ cdef class Incoming(Outgoing):
 cdef class Stream(Incoming):
     """One ZMQStream: see ZMQStream in stream.py for the public documentation."""
     cdef readonly object io_loop    # as given by the caller, or found
-    cdef object py_socket       # what the `socket` attribute shows; None when closed
+    cdef object py_socket       # what the `socket` attribute shows; None when it is closed
     cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
     cdef bint own_send          # the class does not override send_multipart()
     cdef bint debug             # the loop was in debug mode: calls from other threads are errors
@@ -265,6 +271,7 @@ cdef class Stream(Incoming):
     cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
     cdef int release(self, object linger, Py_ssize_t unsent) except -1
     cdef int closed_directly(self) except -1
+    cdef int close_socket(self, object linger) except -1
 
 
 @cython.final

@@ -1,5 +1,8 @@
 # Errors: libzmq's codes become exceptions here and nowhere else, and what cannot be raised to
 # anyone is reported here.
+#
+# No `except` clause has a `return`, `break` or `continue`: where memory was too short to make the
+# exception a traceback, the code that Cython 3 makes of them crashes.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, ENOMEM

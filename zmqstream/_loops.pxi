@@ -11,6 +11,15 @@ cdef object no_readers(loop):
     )
 
 
+cdef int epoll_add(int epfd, int fd) noexcept:
+    """Returns 0, or the error code."""
+    return errno if zs_epoll_add(epfd, fd) < 0 else 0
+
+
+cdef object cannot_poll(Source source, int code):
+    return OSError(code, f"cannot poll {source!r}: {os.strerror(code)}")
+
+
 def _nothing():
     """What a loop is woken with."""
 
@@ -47,13 +56,17 @@ cdef class HomeReactor(Reactor):
             source.failed(ENOTSOCK)  # closed directly, and the number is in use again
         elif source.watched == fd:
             duplicate = os.dup(fd)
-            if zs_epoll_add(self.epfd, duplicate) < 0:
-                code = errno
-                os.close(duplicate)
-                raise OSError(code, f"cannot poll {source!r}: {os.strerror(code)}")
+            try:
+                self.map_fd(source, duplicate)
+                code = epoll_add(self.epfd, duplicate)
+                if code:
+                    raise cannot_poll(source, code)
+            except BaseException:
+                self.unmap_fd(source, duplicate)
+                zs_close(duplicate)
+                raise
             zs_epoll_remove(self.epfd, fd)
             source.watched = duplicate
-            self.map_fd(source, source.watched)
             source.input_due = True
             self.enqueue(source)
 
@@ -66,18 +79,26 @@ cdef class HomeReactor(Reactor):
         self.epfd = -1
 
     cdef int watch(self, Source source) except -1:
+        cdef int fd = source.fd, code = 0
         if self.poller != "epoll":
             # always our own descriptor: asyncio may come to watch the other one at any time
-            source.watched = os.dup(source.fd)
-            self.selector.register(source.watched, EVENT_READ, source)
-            return 0
-        if zs_epoll_add(self.epfd, source.watched) < 0:
-            if errno != EEXIST:
-                raise OSError(errno, f"cannot poll {source!r}: {os.strerror(errno)}")
-            # asyncio watches this descriptor for somebody else, as zmq.asyncio does
-            source.watched = os.dup(source.fd)
-            if zs_epoll_add(self.epfd, source.watched) < 0:
-                raise OSError(errno, f"cannot poll {source!r}: {os.strerror(errno)}")
+            fd = os.dup(fd)
+            try:
+                self.selector.register(fd, EVENT_READ, source)
+            except BaseException:
+                zs_close(fd)
+                raise
+        else:
+            code = epoll_add(self.epfd, fd)
+            if code == EEXIST:
+                # asyncio watches this descriptor for somebody else, as zmq.asyncio does
+                fd = os.dup(fd)
+                code = epoll_add(self.epfd, fd)
+                if code:
+                    zs_close(fd)
+            if code:
+                raise cannot_poll(source, code)
+        source.watched = fd
         return 0
 
     cdef int unwatch(self, Source source) except -1:
@@ -97,7 +118,11 @@ cdef class HomeReactor(Reactor):
     cdef int wake(self) except -1:
         # only another thread finds us sleeping
         self.sleeping = False
-        self.loop.call_soon_threadsafe(_nothing)
+        try:
+            self.loop.call_soon_threadsafe(_nothing)
+        except BaseException:
+            self.sleeping = True
+            raise
         return 0
 
     def select(self, timeout=None):
@@ -116,6 +141,7 @@ cdef class HomeReactor(Reactor):
         if timeout is not None:
             wait = timeout
             deadline = self.now + <int64_t> (max(wait, 0.0) * 1e9)
+        self.grow_old()
         self.remember_loop()
         self.current = None  # a loop inside a callback is a loop like any other
         try:
@@ -260,35 +286,35 @@ cdef class GuestReactor(Reactor):
         """The last stream has gone: leave no trace in the loop."""
         if not self.attached:
             return 0
+        if self.epfd >= 0:
+            if self.generation == fork_generation and not self.loop.is_closed():
+                self.loop.remove_reader(self.epfd)  # if memory is short, _on_timer() tries again
+            zs_close(self.epfd)
+            self.epfd = -1
         self.attached = False
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.epfd >= 0:
-            try:
-                if self.generation == fork_generation and not self.loop.is_closed():
-                    self.loop.remove_reader(self.epfd)
-            finally:
-                zs_close(self.epfd)
-                self.epfd = -1
         return 0
 
     cdef int watch(self, Source source) except -1:
+        cdef int fd = source.fd, code
         self.attach()
-        try:
-            if self.poller == "epoll":
-                if zs_epoll_add(self.epfd, source.watched) < 0:
-                    raise OSError(errno, f"cannot poll {source!r}: {os.strerror(errno)}")
-            else:
-                # our own descriptor: add_reader() would replace somebody else's reader of it
-                source.watched = os.dup(source.fd)
-                self.loop.add_reader(source.watched, self._on_source, source)
-        except BaseException as error:
-            if not self.sources:
-                self.detach()
-            if isinstance(error, NotImplementedError):
-                raise no_readers(self.loop) from None
-            raise
+        if self.poller == "epoll":
+            code = epoll_add(self.epfd, fd)
+            if code:
+                raise cannot_poll(source, code)
+        else:
+            # our own descriptor: add_reader() would replace somebody else's reader of it
+            fd = os.dup(fd)
+            try:
+                self.loop.add_reader(fd, self._on_source, source)
+            except BaseException as error:
+                zs_close(fd)
+                if isinstance(error, NotImplementedError):
+                    raise no_readers(self.loop) from None
+                raise
+        source.watched = fd
         return 0
 
     cdef int unwatch(self, Source source) except -1:
@@ -296,9 +322,10 @@ cdef class GuestReactor(Reactor):
             zs_epoll_remove(self.epfd, source.watched)
         elif not self.loop.is_closed():
             self.loop.remove_reader(source.watched)
-        if not self.sources:
-            self.detach()
         return 0
+
+    cdef int emptied(self) except -1:
+        return self.detach()
 
     cdef int check_loop(self) except -1:
         if self.loop.is_closed():
@@ -360,11 +387,17 @@ cdef class GuestReactor(Reactor):
     def _on_timer(self):
         if self.told_in_child():
             return
+        if not self.sources:
+            self.timer = None
+            self.detach()
+            return
         # User code anywhere in this loop may have touched raw sockets, and it cannot be known
         # whether it did: look at the pace of SWEEP_NS for as long as there are streams.
         self.timer = self.loop.call_later(
             (RETRY_NS if self.retrying else SWEEP_NS) * 1e-9, self._on_timer)
         self.epoch += 1
+        self.sleeping = True  # a loop that ran out of memory may have lost our call, or
+        self.grow_old()       # that of a hold
         self.sweep()
         while self.cursor:
             self.sweep()

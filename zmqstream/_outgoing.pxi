@@ -162,16 +162,17 @@ cdef class Outgoing(Source):
 
     cdef int park(self, bytes peer) except -1:
         """Move the oldest message to those that wait for `peer` to have room."""
-        cdef int flags = self.queue.items[self.queue.head].flags
-        cdef SendExtra extra
+        cdef Item *item = &self.queue.items[self.queue.head]
         cdef SendQueue waiting
         if self.parked is None:
             self.parked = {}
         waiting = self.parked.get(peer)
         if waiting is None:
             waiting = self.parked[peer] = SendQueue()
-        extra = self.queue.take_extra()
-        waiting.push(self.queue.pop(), flags, extra)
+        # before it leaves the queue: memory may be short
+        waiting.push(<object> item.frames, item.flags, self.queue.first_extra())
+        self.queue.take_extra()
+        self.queue.pop()
         self.parked_count += 1
         self.set_retry(True)
         return 0
@@ -246,7 +247,7 @@ cdef class Outgoing(Source):
         self, str what, object callback, tuple args, object context, bint raising
     ) except -1:
         """Call anything but on_recv's callback. `raising`: a flush, whose caller gets exceptions."""
-        cdef object result
+        cdef object result, failure = None
         self.reactor.epoch += 1
         self.clean = False
         if raising:
@@ -260,19 +261,25 @@ cdef class Outgoing(Source):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            return report(self.reactor.loop, what, self, callback, error)
+            failure = error
         finally:
             self.calling -= 1
+        if failure is not None:
+            return report(self.reactor.loop, what, self, callback, failure)
         return self.returned(result, callback)
 
     cdef int returned(self, object result, object callback) except -1:
         """A callback returned something: if it can be awaited, it is, and held until it ends."""
+        cdef object task = None, failure = None
         if not is_awaitable(result):
             return 0
         try:
             task = asyncio.ensure_future(result, loop=self.reactor.loop)
         except Exception as error:
-            return report(self.reactor.loop, "starting a coroutine callback", self, callback, error)
+            failure = error
+        if failure is not None:
+            return report(
+                self.reactor.loop, "starting a coroutine callback", self, callback, failure)
         if self.tasks is None:
             self.tasks = set()
         self.tasks.add(task)

@@ -99,6 +99,7 @@ cdef class Reactor:
     # -- each home has its own ----------------------------------------------------------------
 
     cdef int watch(self, Source source) except -1:
+        """Poll it, and note in `watched` by which descriptor. If it fails, it leaves nothing."""
         raise NotImplementedError
 
     cdef int unwatch(self, Source source) except -1:
@@ -109,6 +110,10 @@ cdef class Reactor:
 
     cdef int end_hold(self) except -1:
         raise NotImplementedError
+
+    cdef int emptied(self) except -1:
+        """The last source has gone."""
+        return 0
 
     cdef int check_loop(self) except -1:
         """Notice a loop that was closed without telling us."""
@@ -125,19 +130,15 @@ cdef class Reactor:
                 raise ValueError(f"this socket has a stream on this loop already: {other!r}")
             # somebody closed the other's socket directly, and the number is in use again
             other.failed(ENOTSOCK)
-        source.watched = source.fd
-        self.map_fd(source, source.fd)
+        self.sources.append(source)
+        source.index = len(self.sources) - 1
         try:
+            self.map_fd(source, source.fd)
             self.watch(source)
             self.map_fd(source, source.watched)
         except BaseException:
-            self.by_fd[source.fd] = NULL
-            if source.watched != source.fd:
-                os.close(source.watched)
-            source.watched = -1
+            self.remove(source)
             raise
-        source.index = len(self.sources)
-        self.sources.append(source)
         return 0
 
     cdef int map_fd(self, Source source, int fd) except -1:
@@ -157,13 +158,21 @@ cdef class Reactor:
         self.by_fd[fd] = <PyObject *> source
         return 0
 
+    cdef inline int unmap_fd(self, Source source, int fd) noexcept:
+        if 0 <= fd < self.by_fd_size and self.by_fd[fd] is <PyObject *> source:
+            self.by_fd[fd] = NULL
+        return 0
+
     cdef int remove(self, Source source) except -1:
         """Forget a source. Before its socket is closed: the descriptor's number is reused at once."""
         cdef Source last
         if source.index < 0:
             return 0
-        self.unlink(source)
+        # First what may run out of memory, and can be tried again.
+        if source.watched >= 0 and self.generation == fork_generation:
+            self.unwatch(source)
         last = self.sources.pop()
+        self.unlink(source)
         if last is not source:
             self.sources[source.index] = last
             last.index = source.index
@@ -172,12 +181,13 @@ cdef class Reactor:
         if source.suspect:
             source.suspect = False
             self.suspects.remove(source)
-        self.by_fd[source.fd] = self.by_fd[source.watched] = NULL
-        if self.generation == fork_generation:
-            self.unwatch(source)
-        if source.watched != source.fd:
-            os.close(source.watched)
+        self.unmap_fd(source, source.fd)
+        self.unmap_fd(source, source.watched)
+        if source.watched != source.fd and source.watched >= 0:
+            zs_close(source.watched)
         source.watched = -1
+        if not self.sources:
+            self.emptied()
         return 0
 
     cdef int close_sources(self) except -1:
@@ -255,6 +265,18 @@ cdef class Reactor:
             # Always a call of its own: another that is under way may be of this very iteration.
             self.call_soon(self._on_hold_end)
             self.holding = True
+            self.held_for = 0
+        return 0
+
+    cdef int grow_old(self) noexcept:
+        """The loop comes by: it has lost _on_hold_end() if it does so ever again.
+
+        As it does if it runs out of memory when that call's turn comes.
+        """
+        if self.holding:
+            self.held_for += 1
+            if self.held_for > 3:
+                self.holding = False
         return 0
 
     def _on_hold_end(self):

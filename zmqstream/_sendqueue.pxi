@@ -60,6 +60,19 @@ cdef class SendQueue:
         self.capacity = capacity
         return 0
 
+    cdef int take_back(self, object frames) except -1:
+        """Undo the push() of `frames`, unless another thread's loop has taken them meanwhile."""
+        cdef Item *item
+        if self.count == 0:
+            return 0
+        item = &self.items[(self.head + self.count - 1) & (self.capacity - 1)]
+        if item.frames is <PyObject *> frames:
+            self.count -= 1
+            if item.has_extra:
+                self.extras.pop()
+            Py_DECREF(frames)
+        return 0
+
     cdef inline object pop(self):
         """Take the oldest message's frames. Its extra must have been taken before."""
         cdef PyObject *frames = self.items[self.head].frames
@@ -75,6 +88,10 @@ cdef class SendQueue:
         result = <object> frames
         Py_DECREF(result)
         return result
+
+    cdef SendExtra first_extra(self):
+        """The oldest message's extra, left where it is."""
+        return self.extras[0] if self.items[self.head].has_extra else None
 
     cdef SendExtra take_extra(self):
         """Take the oldest message's extra: None for most."""

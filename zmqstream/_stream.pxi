@@ -216,12 +216,21 @@ cdef class Stream(Incoming):
         return self.enqueue_frames(frames, flags, extra)
 
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1:
+        cdef State before
         if flags & SNDMORE or self.parts is not None:
             return self.enqueue_parts(frames, flags, extra)
         self.queue.push(frames, flags, extra)
-        zs_count(ZS_QUEUED, 1)
         if self.state != READY:
-            self.reactor.enqueue(self)
+            before = self.state
+            try:
+                self.reactor.enqueue(self)
+            except BaseException:
+                # The loop could not be woken: what raises has sent nothing, and the next one tries.
+                self.queue.take_back(frames)
+                self.reactor.unlink(self)
+                self.become(before)
+                raise
+        zs_count(ZS_QUEUED, 1)
         return 0
 
     def sending(self):
@@ -374,6 +383,8 @@ cdef class Stream(Incoming):
                 raise TypeError(f"linger is None or milliseconds, an int, not {type(linger).__name__}")
             milliseconds = linger  # raises OverflowError now, and not when half is closed
         if self.state == CLOSED:
+            if self.py_socket is not None:
+                self.close_socket(linger)  # memory was short when it was to be closed
             return
         self.check_thread("close")
         if self.handle() is NULL:
@@ -386,31 +397,39 @@ cdef class Stream(Incoming):
 
     cdef int release(self, object linger, Py_ssize_t unsent) except -1:
         """Be closed: first for the loop, then for libzmq, then for the user."""
-        cdef object socket = self.py_socket, shadowed = self.shadowed
         cdef object callback = self.close_callback, context = self.close_context
+        self.reactor.remove(self)  # it may run out of memory: then nothing has happened
         self.become(CLOSED)
         self.changes += 1
         self.parked_count = 0
         unsent += self.parts is not None
-        self.parts = self.part_extras = None
-        self.reactor.remove(self)
+        self.parts = self.part_extras = self.parked = None
         self.queue.clear()
         self.sock = self.origin = None
-        self.py_socket = self.shadowed = self.parked = None
         self.recv_callback = self.recv_context = self.send_callback = self.send_context = None
         self.err_callback = self.err_context = self.close_callback = self.close_context = None
         try:
-            if shadowed is not None:
-                shadowed.close(linger)  # it has readers and futures of its own to end
-                socket._closed = True   # the same libzmq socket: there is nothing left to close
-            else:
-                socket.close(linger)
+            self.close_socket(linger)
         finally:
             if unsent:
                 _logger.warning(
                     "%r: %d queued messages could not be handed to libzmq and are lost", self, unsent)
             if callback is not None:
                 self.call_back("the close callback", callback, (), context, False)
+        return 0
+
+    cdef int close_socket(self, object linger) except -1:
+        cdef object socket = self.py_socket, shadowed = self.shadowed
+        self.py_socket = self.shadowed = None  # first: it may call us
+        try:
+            if shadowed is not None:
+                shadowed.close(linger)  # it has readers and futures of its own to end
+                socket._closed = True   # the same libzmq socket: there is nothing left to close
+            else:
+                socket.close(linger)
+        except BaseException:
+            self.py_socket, self.shadowed = socket, shadowed  # for another close()
+            raise
         return 0
 
     def closed(self):
@@ -448,7 +467,7 @@ cdef class Stream(Incoming):
             self.reactor.suspects.append(self)
             if self.reactor.sleeping:
                 self.reactor.wake()
-        return self.py_socket
+        return None if self.state == CLOSED else self.py_socket
 
 
 cdef SendExtra join_extras(list extras):

@@ -71,7 +71,11 @@ class ReactorSelector(selectors.DefaultSelector):
         self.check_process()
         self.reactor.step_aside(fileobj if isinstance(fileobj, int) else fileobj.fileno())
         key = super().register(fileobj, events, data)
-        self.reactor.keys[key.fd] = key
+        try:
+            self.reactor.keys[key.fd] = key
+        except MemoryError:
+            super().unregister(fileobj)
+            raise
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -106,7 +110,12 @@ class EventLoop(asyncio.SelectorEventLoop):
         selector = ReactorSelector(self)
         self._reactor = selector.reactor
         self._pid = selector.pid
-        super().__init__(selector)
+        try:
+            super().__init__(selector)
+        except BaseException:  # there is no descriptor for a self-pipe
+            self._closed = True
+            selector.close()
+            raise
         self._reactor.bind_loop()
 
     def close(self) -> None:

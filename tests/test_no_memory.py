@@ -1,0 +1,321 @@
+"""Promises 7, 8 and 16 where memory runs out: each allocation of Python's fails once, and one of
+libzmq's. Nothing is lost in silence, no stream is deaf afterwards. In forked children."""
+
+import errno
+import os
+import resource
+
+import pytest
+import zmq
+from children import fork
+from conftest import Home
+from traffic import OUT_OF_MEMORY, Pair
+
+try:
+    from _testcapi import remove_mem_hooks, set_nomemory
+except ImportError:
+    set_nomemory = None
+
+LIMIT = 160  # allocations: more than any of these needs
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
+    pytest.mark.deviates("pyzmq loses messages, and is deaf afterwards"),
+]
+memory = pytest.mark.skipif(set_nomemory is None, reason="needs CPython's _testcapi")
+
+
+def every_allocation(prepare, act, check):
+    """Have each allocation of `act` fail once. `check` gets the error, or None."""
+    failures = 0
+    for n in range(LIMIT):
+        prepare()
+        error = None
+        try:
+            set_nomemory(n, n + 1)
+            try:
+                act()
+            finally:
+                remove_mem_hooks()
+        except OUT_OF_MEMORY as caught:
+            error = caught
+        failures += error is not None
+        check(error)
+    assert 0 < failures < LIMIT
+
+
+def in_loop(pair, n, width=1, flush=False):
+    """A turn in the loop, or a flush, in which allocation `n` fails. Returns what left the loop.
+
+    `width` allocations fail: with a second one, errors are without a traceback.
+    """
+    loop = pair.home.loop
+    ended = []
+
+    def end():
+        remove_mem_hooks()
+        if not ended:
+            ended.append(1)
+            loop.stop()
+
+    def soon():
+        loop.call_soon(end)  # behind what became ready together with us
+
+    def begin():
+        # twice: the failing allocation may be of the loop's own call
+        loop.call_soon(soon)
+        loop.call_soon(soon)
+        pair.send()
+        pair.arrive()
+        set_nomemory(n, n + width)
+        if flush:
+            pair.stream.flush(limit=3)
+
+    loop.call_soon(begin)
+    error = None
+    while not ended:
+        try:
+            loop.run_forever()
+        except OUT_OF_MEMORY as caught:
+            error = caught
+            remove_mem_hooks()
+            loop.call_soon(end)
+    return error
+
+
+@memory
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("flush", [False, True])
+def test_memory_in_the_loop(home, flush, width):
+    def child():
+        pair = Pair(home.name)
+        total = 0
+        for n in range(LIMIT):
+            pair.begin()
+            error = in_loop(pair, n, width, flush)
+            failures = pair.failures(error)
+            pair.check_received(failures)
+            pair.check_sent(failures)
+            total += failures
+        return total
+
+    assert 0 < fork(child).result() < LIMIT
+
+
+@memory
+@pytest.mark.parametrize("copy", [True, False])
+def test_memory_in_flush(home, copy):
+    def child():
+        pair = Pair(home.name)
+        pair.stream.on_recv(pair.received.append, copy=copy)
+
+        def prepare():
+            pair.begin()
+            pair.send()
+            pair.arrive()
+
+        def check(error):
+            pair.received[:] = [[bytes(f) for f in message] for message in pair.received]
+            pair.stream.on_recv(pair.received.append)
+            pair.check_received(pair.failures(error))
+            pair.check_sent(pair.failures(error))
+            pair.stream.on_recv(pair.received.append, copy=copy)
+
+        every_allocation(prepare, pair.stream.flush, check)
+
+    fork(child).result()
+
+
+@memory
+@pytest.mark.parametrize("copy", [True, False])
+def test_memory_in_send(home, copy):
+    """What raises has queued nothing; what does not is sent."""
+
+    def child():
+        pair = Pair(home.name)
+        accepted = 0
+
+        def callback(message, status):
+            pair.sent.append((message, None))
+
+        def prepare():
+            pair.begin()
+            nonlocal accepted
+            accepted = 0
+
+        def act():
+            nonlocal accepted
+            for message in pair.given:
+                pair.stream.send_multipart(message, copy=copy, track=not copy, callback=callback)
+                accepted += 1  # takes no memory
+
+        def check(error):
+            del pair.given[accepted:]
+            pair.check_sent(0)
+            assert pair.failures(None) == 0
+
+        every_allocation(prepare, act, check)
+
+    fork(child).result()
+
+
+@memory
+def test_memory_in_close(home):
+    """A close() that raised can be called again, and then everything is closed."""
+
+    def child():
+        others = Pair(home.name)
+        place, calls = others.home, []
+
+        def prepare():
+            others.begin()
+            calls.clear()
+            socket, peer = place.pair()
+            stream = place.stream(socket)
+            stream.on_recv(print)
+            stream.set_close_callback(lambda: calls.append(1))
+            stream.send(b"x")
+            prepare.now = stream, socket, peer
+
+        def act():
+            prepare.now[0].close()
+
+        def check(error):
+            stream, socket, peer = prepare.now
+            if error is not None:
+                stream.close()
+            assert stream.closed()
+            assert stream.socket is None
+            assert socket.closed
+            assert len(calls) + others.failures(None) == 1
+            assert peer.recv() == b"x"
+            peer.close()
+            place.streams.remove(stream)
+            others.arriving.clear()
+            others.check_received(0)
+
+        others.home.errors.clear()
+        every_allocation(prepare, act, check)
+        place.close()  # terminates the context
+
+    fork(child).result()
+
+
+@memory
+@pytest.mark.parametrize("others", [0, 7])
+def test_memory_in_making_a_stream(home, others):
+    """What could not be made can be made again."""
+
+    def child():
+        place = Home(home.name)
+        for _ in range(others):
+            place.stream(place.socket(zmq.PULL))
+        fds = []
+
+        def prepare():
+            prepare.pair = place.pair()
+            prepare.stream = None
+            fds.append(len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0)
+
+        def act():
+            prepare.stream = place.stream_class(prepare.pair[0], place.io_loop)
+
+        def check(error):
+            socket, peer = prepare.pair
+            if error is not None:
+                act()
+            got = place.recorder()
+            prepare.stream.on_recv(got.append)
+            peer.send(b"x")
+            place.wait(got)
+            prepare.stream.close()
+            peer.close()
+            place.sockets.clear()
+            place.errors.clear()  # uvloop tells of a timer that it could not cancel
+
+        every_allocation(prepare, act, check)
+        place.run_until(lambda: len(os.listdir("/proc/self/fd")) <= fds[0])
+        place.close()
+
+    fork(child).result()
+
+
+class Parked(Pair):
+    """A ROUTER with ROUTER_MANDATORY, whose peer has no room for what is sent to it."""
+
+    def __init__(self, name):
+        self.home = Home(name)
+        router = self.home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+        router.bind(self.home.address())
+        self.peer = self.home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=1, rcvtimeo=20_000)
+        self.peer.connect(router.last_endpoint.decode())
+        self.peer.send(b"hello")
+        router.recv_multipart()
+        self.stream = self.home.stream(router)
+        self.sequence = 0
+        self.sent, self.received = [], []
+
+    def messages(self):
+        self.sequence += 1
+        return [[b"%d" % self.sequence, b"%d" % i] for i in range(12)]
+
+    def send(self):
+        for i, message in enumerate(self.given):
+            callback = None if i % 2 else self.told
+            self.stream.send_multipart([b"peer", *message], callback=callback)
+
+    def told(self, message, status):
+        self.sent.append((message[1:], status))
+
+    def arrive(self):
+        pass
+
+    def check_sent(self, failures):
+        self.stream.send_multipart([b"peer", b"last"])
+        arrived = []
+        while not arrived or arrived[-1] != [b"last"]:
+            self.home.run_until(lambda: self.peer.poll(0))
+            arrived.append(self.peer.recv_multipart())
+        assert arrived[:-1] == [m for m in self.given if m in arrived]
+        assert len(self.given) - len(arrived[:-1]) <= failures
+        assert len(self.given) // 2 - len(self.sent) <= failures
+
+
+@memory
+def test_memory_in_parking(home):
+    def child():
+        pair = Parked(home.name)
+        total = 0
+        for n in range(100):
+            pair.begin()
+            failures = pair.failures(in_loop(pair, n))
+            pair.check_sent(failures)
+            total += failures
+        return total
+
+    assert fork(child).result() > 0
+
+
+def test_memory_of_libzmq(home):
+    """A frame that is too large, in and out: that is told, and the next message is handled."""
+    size = 64 << 20
+
+    def child():
+        pair = Pair(home.name)
+        pair.begin()
+        large = zmq.Frame(b"x" * size, copy=False)
+        kept = bytes(size)
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + size // 2, -1))
+        pair.peer.send(large, copy=False)
+        pair.peer.send(b"next")
+        pair.stream.send(kept)
+        pair.stream.send(b"next")
+        pair.home.run_until(lambda: pair.received and len(pair.sent) == 2)
+        assert pair.received == [[b"next"]]
+        assert [getattr(status, "errno", None) for _, status in pair.sent] == [errno.ENOMEM, None]
+        assert pair.peer.recv() == b"next"
+        assert pair.failures(None) == 1
+
+    fork(child).result()

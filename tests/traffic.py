@@ -1,0 +1,74 @@
+"""A stream and its peer in a home of their own, for tests that let things fail and count what
+arrives."""
+
+from __future__ import annotations
+
+from conftest import Home
+
+# CPython's weak dictionaries answer a lack of memory with a SystemError
+OUT_OF_MEMORY = (MemoryError, SystemError)
+
+
+class Pair:
+    """A stream, its peer, and what has become of messages."""
+
+    def __init__(self, name):
+        self.home = Home(name)
+        socket, self.peer = self.home.pair(sndhwm=0, rcvhwm=0)
+        self.stream = self.home.stream(socket)
+        self.sequence = 0
+        self.sent = []  # of the stream's, as on_send tells
+        self.received = self.home.recorder()
+        self.stream.on_recv(self.received.append)
+        self.stream.on_send(lambda message, status: self.sent.append((message, status)))
+        self.home.settle()
+
+    def messages(self):
+        """Of several shapes, each one new."""
+        self.sequence += 1
+        name = b"%d" % self.sequence
+        return [[name], [name, b"a" * 100, b"b" * 2000, b""], [name] * 20, [b"end", name]]
+
+    def begin(self):
+        self.received.clear()
+        self.sent.clear()
+        self.home.errors.clear()
+        self.given = self.messages()
+        self.arriving = self.messages()
+
+    def send(self):
+        for message in self.given:
+            self.stream.send_multipart(message)
+
+    def arrive(self):
+        for message in self.arriving:
+            self.peer.send_multipart(message)
+
+    def failures(self, error):
+        """How many were raised or reported."""
+        for context in self.home.errors:
+            assert isinstance(context.get("exception", error), OUT_OF_MEMORY), context
+        return (error is not None) + len(self.home.errors)
+
+    def check_received(self, failures):
+        """All of them, but for as many as there were errors, and in order; and the stream lives."""
+        self.peer.send_multipart([b"last"])
+        self.home.run_until(lambda: self.received and self.received[-1] == [b"last"])
+        missing = [message for message in self.arriving if message not in self.received]
+        assert self.received[:-1] == [m for m in self.arriving if m not in missing]
+        assert len(missing) <= failures
+        return len(missing)
+
+    def check_sent(self, failures):
+        """Each was sent, or failed with a status, or an error was raised."""
+        self.stream.send(b"last")
+        self.home.drained(self.stream)
+        arrived = []
+        while not arrived or arrived[-1] != [b"last"]:
+            arrived.append(self.peer.recv_multipart())
+        failed = [message for message, status in self.sent if status is not None]
+        missing = [m for m in self.given if m not in arrived and m not in failed]
+        assert arrived[:-1] == [m for m in self.given if m in arrived]
+        assert len(missing) <= failures
+        untold = [m for m in arrived if m not in [message for message, status in self.sent]]
+        assert len(untold) <= failures
