@@ -11,7 +11,11 @@ cdef class SocketHandler(Source):
         self.callback = callback
         self.context = PyContext_CopyCurrent()
         self.open_source(socket, origin_of(socket), fd, reactor)
-        self.update(mask)
+        try:
+            self.update(mask)
+        except BaseException:
+            self.close()
+            raise
 
     def __repr__(self):
         return f"<handler of {self.py_socket!r}>"

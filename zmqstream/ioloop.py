@@ -250,8 +250,12 @@ class IOLoop:
         if key in self._handlers:
             raise ValueError(f"{fd!r} was added twice")
         new = _handlers.new_handler(self, fd, key, handler)
-        new.watch(events)
         self._handlers[key] = new
+        try:
+            new.watch(events)
+        except BaseException:
+            del self._handlers[key]
+            raise
 
     def update_handler(self, fd: Any, events: int) -> None:
         """Change the events of a handler. KeyError if `fd` has none."""

@@ -1,0 +1,359 @@
+"""Promises 9 and 10 in every state of a stream: its context is terminated by another thread, its
+socket is closed behind its back. (Idle streams: test_close.py.)"""
+
+import threading
+
+import pytest
+import zmq
+from conftest import TIMEOUT
+
+kept_waiting = pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
+
+
+class Termination:
+    """Another thread that terminates the home's context, and what its streams tell of it."""
+
+    def __init__(self, home):
+        self.home = home
+        self.canary = home.socket(zmq.PULL)
+        self.closed, self.errors = home.recorder(), []
+        self.thread = threading.Thread(target=home.context.term)
+
+    def watch(self, stream):
+        stream.set_close_callback(lambda: self.closed.append(stream))
+        stream.on_err(self.errors.append)
+        return stream
+
+    def begin(self):
+        """Returns when the context is being terminated: from now on libzmq refuses everything."""
+        self.thread.start()
+        while True:
+            try:
+                self.canary.getsockopt(zmq.EVENTS)
+            except zmq.ContextTerminated:
+                self.canary.close()
+                return
+
+    def check(self, *streams, wait=True):
+        """Each stream is closed, was told once, and lets the context go."""
+        if wait:
+            self.home.wait(self.closed, len(streams))
+        self.thread.join(TIMEOUT)
+        assert not self.thread.is_alive()
+        self.home.settle()
+        assert sorted(map(id, self.closed)) == sorted(map(id, streams))
+        assert [type(error) for error in self.errors] == [zmq.ContextTerminated] * len(streams)
+        for stream in streams:
+            assert stream.closed()
+            with pytest.raises(OSError, match="Stream is closed"):
+                stream.send(b"x")
+
+
+class Outside:
+    """A context for peers: in that of the streams, they would keep it waiting, too."""
+
+    def __init__(self):
+        self.context = zmq.Context()
+        self.sockets = []
+
+    def socket(self, kind):
+        self.sockets.append(self.context.socket(kind))
+        self.sockets[-1].rcvhwm = self.sockets[-1].sndhwm = 0
+        return self.sockets[-1]
+
+
+@pytest.fixture
+def outside():
+    outside = Outside()
+    yield outside
+    outside.context.destroy(linger=0)
+
+
+def flood(home, outside, count=5000):
+    """A socket to which `count` messages come, over tcp."""
+    socket = home.socket(zmq.PULL, rcvhwm=0)
+    socket.bind("tcp://127.0.0.1:*")
+    feeder = outside.socket(zmq.PUSH)
+    feeder.connect(socket.last_endpoint.decode())
+    for i in range(count):
+        feeder.send(b"%d" % i)
+    return socket
+
+
+@kept_waiting
+@pytest.mark.parametrize("what", ["nothing", "send", "flush", "pause", "raise"])
+def test_context_terminated_in_a_callback_under_flood(home, outside, what, expected_log):
+    """What came before is delivered in order, nothing after; whatever the callback then does."""
+    termination = Termination(home)
+    stream = termination.watch(home.stream(flood(home, outside)))
+    neighbour = termination.watch(home.stream(home.socket(zmq.DEALER)))
+    got = []
+
+    def callback(message):
+        got.append(int(message[0]))
+        if len(got) == 100:
+            termination.begin()
+            if what == "send":
+                neighbour.send(b"x")
+            elif what == "flush":
+                neighbour.flush()
+            elif what == "pause":
+                stream.on_recv(None)
+            elif what == "raise":
+                raise ValueError
+
+    stream.on_recv(callback)
+    termination.check(stream, neighbour)
+    # libzmq may have handed over a few more until it looked at its mailbox
+    assert 100 <= len(got) < 5000
+    assert got == list(range(len(got)))
+    home.expect_errors(*[ValueError] * (what == "raise"))
+    if what == "send":
+        expected_log("1 queued messages")
+
+
+@kept_waiting
+def test_context_terminated_while_many_streams_are_busy(home, outside):
+    termination = Termination(home)
+    count = 0
+
+    def callback(message):
+        nonlocal count
+        count += 1
+        if count == 500:
+            termination.begin()
+
+    streams = [termination.watch(home.stream(flood(home, outside, 500))) for _ in range(4)]
+    streams += [termination.watch(home.stream(home.socket(zmq.SUB))) for _ in range(20)]
+    for stream in streams:
+        stream.on_recv(callback)
+    termination.check(*streams)
+    assert 500 <= count < 2000
+
+
+@kept_waiting
+def test_context_terminated_in_on_send(home, outside, expected_log):
+    termination = Termination(home)
+    socket = home.socket(zmq.PUSH, sndhwm=0)
+    peer = outside.socket(zmq.PULL)
+    peer.bind("tcp://127.0.0.1:*")
+    socket.connect(peer.last_endpoint.decode())
+    stream = termination.watch(home.stream(socket))
+    sent = []
+
+    def callback(message, status):
+        sent.append(message)
+        if len(sent) == 10:
+            termination.begin()
+
+    stream.on_send(callback)
+    for i in range(5000):
+        stream.send(b"%d" % i)
+    termination.check(stream)
+    assert 10 <= len(sent) < 5000
+    [record] = expected_log("queued messages")
+    assert f" {5000 - len(sent)} queued" in record.getMessage()
+
+
+@kept_waiting
+def test_context_terminated_in_a_flush(home, outside):
+    termination = Termination(home)
+    stream = termination.watch(home.stream(flood(home, outside, 1000)))
+    got = []
+
+    def callback(message):
+        got.append(message)
+        if len(got) == 10:
+            termination.begin()
+
+    stream.on_recv(callback)
+    while not stream.closed():
+        assert stream.flush(limit=500) <= 500
+    termination.check(stream, wait=False)
+    assert 10 <= len(got) < 1000
+
+
+@pytest.mark.ours
+def test_context_terminated_while_a_peer_refuses(home, outside, expected_log):
+    termination = Termination(home)
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+    router.bind("tcp://127.0.0.1:*")
+    peer = outside.socket(zmq.DEALER)
+    peer.rcvhwm = 1
+    peer.connect(router.last_endpoint.decode())
+    peer.send(b"hello")
+    name, _ = router.recv_multipart()
+    stream = termination.watch(home.stream(router))
+    sent = []
+    stream.on_send(lambda message, status: sent.append(status))
+    large = b"x" * 1_000_000
+    for _ in range(50):
+        stream.send_multipart([name, large])
+    home.settle(20)
+    assert stream.sending()
+    termination.begin()
+    termination.check(stream)
+    [record] = expected_log("queued messages")
+    assert f" {50 - len(sent)} queued" in record.getMessage()
+
+
+@kept_waiting
+def test_the_streams_of_another_context_go_on(home, outside):
+    termination = Termination(home)
+    stream = termination.watch(home.stream(home.socket(zmq.PULL)))
+    stream.on_recv(print)
+    a, b = outside.socket(zmq.PAIR), outside.socket(zmq.PAIR)
+    a.bind("inproc://other")
+    b.connect("inproc://other")
+    other = home.stream(a)
+    got = home.recorder()
+    other.on_recv(got.append)
+    b.send(b"before")
+    home.wait(got)
+    termination.begin()
+    b.send(b"meanwhile")
+    termination.check(stream)
+    b.send(b"after")
+    home.wait(got, 3)
+    other.close()
+
+
+# -- the socket is closed behind the stream's back ------------------------------------------------
+
+
+def close_in_backlog(home, stream, socket, peer):
+    """READY: by a neighbour's callback, while messages wait for the stream."""
+    other, other_peer = home.pair()
+    neighbour = home.stream(other)
+    neighbour.on_recv(lambda message: socket.close())
+    other_peer.send(b"go")
+    for _ in range(10):
+        peer.send(b"x")
+
+
+def close_in_on_send(home, stream, socket, peer):
+    stream.send(b"1", callback=lambda message, status: socket.close())
+
+
+def close_in_on_send_of_many(home, stream, socket, peer):
+    """With more in the queue, which are lost."""
+    stream.send(b"1", callback=lambda message, status: socket.close())
+    stream.send(b"2")
+    stream.send(b"3")
+
+
+def close_in_flush(home, stream, socket, peer):
+    stream.on_recv(lambda message: socket.close())
+    peer.send(b"1")
+    peer.send(b"2")
+    assert stream.flush() == 1
+
+
+def close_in_a_callback_that_raises(home, stream, socket, peer):
+    def callback(message):
+        socket.close()
+        raise ValueError
+
+    stream.on_recv(callback)
+    peer.send(b"1")
+
+
+def close_in_a_coroutine(home, stream, socket, peer):
+    async def callback(message):
+        socket.close()
+
+    stream.on_recv(callback)
+    peer.send(b"1")
+    home.settle(10)
+    stream.closed()
+
+
+STATES = [
+    close_in_backlog, close_in_on_send, close_in_on_send_of_many, close_in_flush,
+    close_in_a_callback_that_raises, close_in_a_coroutine,
+]  # fmt: skip
+
+
+@pytest.mark.ours
+@pytest.mark.filterwarnings("ignore:.*closed directly")
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__[6:])
+def test_socket_closed_directly(home, state, expected_log):
+    """Noticed, told, without harm: the neighbours go on, and the descriptor can be used again."""
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    calls, told = [], home.recorder()
+    stream.set_close_callback(lambda: calls.append(1))
+    stream.on_recv(print)
+    neighbours = [home.pair() for _ in range(3)]
+    got = home.recorder()
+    for near, _ in neighbours:
+        home.stream(near).on_recv(got.append)
+    home.settle()
+    state(home, stream, socket, peer)
+    home.run_until(lambda: calls)
+    assert stream.closed()
+    assert calls == [1]
+    assert told == []
+    new, new_peer = home.pair()  # its descriptor has the number that was just let go
+    home.stream(new).on_recv(got.append)
+    for far in [far for _, far in neighbours] + [new_peer]:
+        far.send(b"x")
+    home.wait(got, 4)
+    stream.close()
+    if state is close_in_on_send_of_many:
+        expected_log("2 queued messages")
+    if state is close_in_a_callback_that_raises:
+        home.expect_errors(ValueError)
+
+
+@pytest.mark.ours
+@pytest.mark.filterwarnings("ignore:.*closed directly")
+@pytest.mark.parametrize("waiting", ["queued", "parked", "parts"])
+def test_socket_closed_directly_with_messages_to_send(home, waiting, expected_log):
+    """They are lost, and how many is told."""
+    if waiting == "parked":
+        socket = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+        socket.bind(home.address())
+        peer = home.socket(zmq.DEALER, rcvhwm=1)
+        peer.connect(socket.last_endpoint.decode())
+        peer.send(b"hello")
+        name, _ = socket.recv_multipart()
+        message = [name, b"x"]
+    else:
+        socket = home.socket(zmq.PUSH)
+        message = [b"x"]
+    stream = home.stream(socket)
+    sent = []
+    stream.on_send(lambda message, status: sent.append(status))
+    for _ in range(9):
+        stream.send_multipart(message)
+    if waiting == "parts":
+        stream.send(b"x", flags=zmq.SNDMORE)
+    home.settle()
+    assert stream.sending()
+    socket.close()
+    assert stream.closed()
+    [record] = expected_log("queued messages")
+    lost = 9 - len(sent) + (waiting == "parts")
+    assert f" {lost} queued" in record.getMessage()
+
+
+@pytest.mark.ours
+@pytest.mark.filterwarnings("ignore:.*closed directly")
+def test_closed_directly_while_it_is_tried_again_and_again(home, expected_log):
+    """A stream that is tried by the clock: the clock must let it go."""
+    socket = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+    socket.bind(home.address())
+    peer = home.socket(zmq.DEALER, rcvhwm=1)
+    peer.connect(socket.last_endpoint.decode())
+    peer.send(b"hello")
+    name, _ = socket.recv_multipart()
+    stream = home.stream(socket)
+    closed = home.recorder()
+    stream.set_close_callback(lambda: closed.append(1))
+    for _ in range(20):
+        stream.send_multipart([name, b"x"])
+    home.settle()
+    socket.close()
+    home.wait(closed)  # nobody asks the stream: its next attempt finds out
+    expected_log("queued messages")
