@@ -300,6 +300,8 @@ def test_socket_closed_directly(home, state, expected_log):
         far.send(b"x")
     home.wait(got, 4)
     stream.close()
+    if state is not close_in_a_coroutine:
+        expected_log("is attached to a closed socket")
     if state is close_in_on_send_of_many:
         expected_log("2 queued messages")
     if state is close_in_a_callback_that_raises:
@@ -356,4 +358,5 @@ def test_closed_directly_while_it_is_tried_again_and_again(home, expected_log):
     home.settle()
     socket.close()
     home.wait(closed)  # nobody asks the stream: its next attempt finds out
+    expected_log("is attached to a closed socket")
     expected_log("queued messages")

@@ -84,8 +84,8 @@ class ZMQStream(_core.Stream):
             io_loop = ioloop.current_loop()
         reactor = eventloop.reactor_of(eventloop.asyncio_loop_of(io_loop))
         own_send = type(self).send_multipart is ZMQStream.send_multipart
+        eventloop.follow_tornado(io_loop)  # before: what fails leaves no stream behind
         self._open(socket, shadowed, reactor, io_loop, own_send)
-        eventloop.follow_tornado(io_loop)
 
     @functools.cached_property
     def poller(self) -> zmq.Poller:
