@@ -113,6 +113,24 @@ def test_current_is_what_asyncio_was_told():
     assert IOLoop.current(instance=False) is None
 
 
+def test_a_loop_that_asyncio_is_told_later_is_current_from_then_on():
+    """As Tornado makes its IOLoops current: streams belong to the loop that will run."""
+    first = IOLoop.current()
+    second = asyncio.SelectorEventLoop()
+    asyncio.set_event_loop(second)
+    assert IOLoop.current().asyncio_loop is second
+    first.close()
+    assert asyncio.get_event_loop() is second  # closing the other does not take it away
+    asyncio.set_event_loop(None)
+    second.close()
+
+
+def test_current_outlives_what_asyncio_forgets():
+    loop = IOLoop.current()
+    asyncio.run(asyncio.sleep(0))  # leaves asyncio without a current loop
+    assert IOLoop.current() is loop
+
+
 def test_current_makes_no_other_loop_than_ours():
     """asyncio.get_event_loop() would make one of its own, before Python 3.14."""
     run_script("""

@@ -123,19 +123,21 @@ class IOLoop:
 
     @classmethod
     def current(cls, instance: bool = True) -> IOLoop | None:
-        """The loop that runs in this thread, or else the one that was made current.
+        """The loop that runs in this thread, or else the one that was made current: by
+        make_current(), or since then by asyncio.set_event_loop(), as Tornado's make_current() does.
 
         Without one: the process-wide instance() in the main thread, a new one in another; or
         None if not `instance`.
         """
-        running = asyncio._get_running_loop()
-        if running is None:
-            loop: IOLoop | None = getattr(_thread, "current", None)
-            if loop is not None and is_usable(loop.asyncio_loop):
-                return loop
-            running = _current_asyncio_loop()
-        if running is not None:
-            return cls._of(running)
+        present = _current_asyncio_loop()
+        loop: IOLoop | None = getattr(_thread, "current", None)
+        # asyncio may know none any more: asyncio.run() leaves none behind
+        if present is None and loop is not None and not is_usable(loop.asyncio_loop):
+            loop = None
+        if loop is not None and present in (None, loop.asyncio_loop):
+            return loop
+        if present is not None:
+            return cls._of(present)
         if not instance:
             return None
         if threading.current_thread() is threading.main_thread():
@@ -194,10 +196,12 @@ class IOLoop:
         self._handlers.clear()
         if all_fds:
             AllFds(self.asyncio_loop).close()
+        if getattr(_thread, "current", None) is self:
+            if _current_asyncio_loop() is self.asyncio_loop:
+                asyncio.set_event_loop(None)  # and not what was set since
+            _thread.current = None
         self.asyncio_loop.close()
         _tasks.difference_update([t for t in list(_tasks) if t.get_loop() is self.asyncio_loop])
-        if getattr(_thread, "current", None) is self:
-            self.clear_current()
         if IOLoop._instance is self:
             IOLoop.clear_instance()
 
