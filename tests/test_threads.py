@@ -1,12 +1,14 @@
 """Promise 14: sends from any thread; everything else from the loop's, and debug mode says so."""
 
 import asyncio
+import os
 import sys
 import threading
 
 import pytest
 import zmq
 from conftest import TIMEOUT
+from helpers import run_script
 
 
 @pytest.mark.deviates("pyzmq's send is not thread-safe")
@@ -149,3 +151,32 @@ def test_debug_mode_allows_what_is_right(home):
         thread.start()
         thread.join()
         assert stream.closed()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("run", ["asyncio.run", "zmqstream.run"])
+def test_debug_mode_takes_a_forked_child_for_no_other_thread(run):
+    """The parent's loop looks there as if it ran on; close() lets go, as ever."""
+    out = run_script(f"""
+        import asyncio, os, warnings, zmq, zmqstream
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside libzmq's threads
+
+        async def main():
+            context = zmq.Context()
+            stream = zmqstream.ZMQStream(context.socket(zmq.PULL))
+            child = os.fork()
+            if not child:
+                try:
+                    stream.close()
+                    print("closed", stream.closed(), flush=True)
+                except BaseException as error:
+                    print(repr(error), flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            print(stream.closed())
+            stream.close()
+            context.term()
+
+        {run}(main(), debug=True)
+    """)
+    assert out.splitlines() == ["closed True", "False"]

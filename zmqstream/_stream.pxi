@@ -62,8 +62,11 @@ cdef class Stream(Incoming):
         return self.reactor.check()
 
     cdef int check_thread(self, str method) except -1:
-        """In debug mode: a running loop is the running loop of its own thread, and of no other."""
-        if self.debug and self.reactor.loop.is_running():
+        """In debug mode: a running loop is the running loop of its own thread, and of no other.
+
+        (In a child that was forked in a callback, the parent's loop looks as if it ran on.)
+        """
+        if self.debug and self.reactor.generation == fork_generation and self.reactor.loop.is_running():
             if asyncio._get_running_loop() is not self.reactor.loop:
                 raise RuntimeError(
                     f"{type(self).__name__}.{method} was used in thread "
