@@ -181,6 +181,53 @@ def test_another_finder_that_asks_all_the_others():
     assert out == ["True"]
 
 
+def test_a_finder_of_old_is_passed_over(program):
+    """One without find_spec(), as importlib does."""
+    out = script(
+        """
+        import sys, zmqstream, zmq
+        class Old:
+            def find_module(self, name, path=None):
+                return None
+        if sys.version_info >= (3, 12):
+            sys.meta_path.insert(0, Old())
+        else:
+            sys.meta_path.append(Old())  # importlib would warn; here ours comes to it, too
+            from importlib.machinery import PathFinder
+            sys.meta_path.append(sys.meta_path.pop(sys.meta_path.index(PathFinder)))
+        zmqstream.install()
+        from zmq.eventloop.zmqstream import ZMQStream
+        print(ZMQStream is zmqstream.ZMQStream)
+    """,
+        flags=("-W", "error", "-W", "ignore::ImportWarning"),
+    )
+    assert out == ["True"]
+
+
+def test_who_asks_the_loader_before_the_import_gets_its_answers():
+    """As runpy and inspect do."""
+    out = script("""
+        import importlib.util, zmqstream
+        zmqstream.install()
+        loader = importlib.util.find_spec("zmq.eventloop.zmqstream").loader
+        print("class ZMQStream" in loader.get_source("zmq.eventloop.zmqstream"))
+    """)
+    assert out == ["True"]
+
+
+def test_uninstall_when_the_module_is_gone():
+    out = script("""
+        import sys, zmqstream
+        zmqstream.install()
+        import zmq.eventloop.zmqstream
+        del sys.modules["zmq.eventloop.zmqstream"]
+        zmqstream.uninstall()
+        from zmq.eventloop.zmqstream import ZMQStream
+        print(ZMQStream.__module__)
+    """)
+    assert out == ["zmq.eventloop.zmqstream"]
+
+
 def test_a_module_that_fails_to_import(tmp_path):
     """Its error is the program's, and the next attempt is like the first."""
     out = script("""

@@ -68,9 +68,10 @@ def uninstall() -> None:
     also = sys.modules.get(ALSO)
     if getattr(also, "ZMQStream", None) is ZMQStream:
         del also.ZMQStream  # type: ignore[union-attr]
-    if _theirs is not None:
-        sys.modules[HOME].ZMQStream = _theirs  # type: ignore[attr-defined]
-        _theirs = None
+    home = sys.modules.get(HOME)
+    if _theirs is not None and home is not None:
+        home.ZMQStream = _theirs  # type: ignore[attr-defined]
+    _theirs = None
 
 
 def _put(module: ModuleType) -> None:
@@ -105,6 +106,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         # those in front of us were asked already; and whoever is there and asks us may be asked by
         # us in turn, for ever
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            if not hasattr(finder, "find_spec"):
+                continue  # as importlib does: one for import systems of old
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
@@ -116,6 +119,9 @@ class _Finder(importlib.abc.MetaPathFinder):
 class _Loader(importlib.abc.Loader):
     def __init__(self, loader: Any) -> None:
         self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:  # get_code() for runpy, get_source()...
+        return getattr(self.loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         module: ModuleType | None = self.loader.create_module(spec)

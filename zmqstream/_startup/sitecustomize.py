@@ -38,6 +38,8 @@ class InstallFirst:
             return None
         zmqstream.install()
         for finder in sys.meta_path:  # anew: install() has changed it
+            if not hasattr(finder, "find_spec"):
+                continue
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 return spec
