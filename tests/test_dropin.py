@@ -269,6 +269,46 @@ def test_run_a_command(program, tmp_path):
     assert done.stdout == f"{OURS} child b\n"
 
 
+def test_a_folder_of_a_commands_name_is_not_in_its_way(program, tmp_path):
+    """Only one that Python could run is a program, as one with a __main__.py."""
+    (tmp_path / "place" / "start-it").mkdir(parents=True)
+    (tmp_path / "start-it").write_text("#!/bin/sh\necho the command\n")
+    (tmp_path / "start-it").chmod(0o755)
+    run = ["-m", "zmqstream", "run", "start-it"]
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    assert python(*run, cwd=tmp_path / "place", env=environment).stdout == "the command\n"
+    (tmp_path / "place" / "start-it" / "__main__.py").write_text(PROGRAM)
+    assert python(*run, cwd=tmp_path / "place", env=environment).stdout == f"{OURS}\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGPIPE")
+def test_a_command_ends_with_its_reader(tmp_path):
+    """Signals that Python ignores for itself are not ignored in the command."""
+    command = tmp_path / "tell"
+    command.write_text("#!/bin/sh\nkill -PIPE $$\necho it is ignored\n")
+    command.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = python("-m", "zmqstream", "run", "tell", check=False, env=environment)
+    assert (done.returncode, done.stdout) == (-signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize(
+    ("start", "left"),
+    [
+        (["-m", "zmqstream"], []),
+        (["-u", "-W", "error", "-m", "zmqstream"], ["-u", "-W", "error"]),
+        (["-um", "zmqstream"], ["-u"]),
+        (["-u", "-X", "utf8", "-mzmqstream"], ["-u", "-X", "utf8"]),
+        (["-bumzmqstream"], ["-bu"]),
+    ],
+)
+def test_options_of_python_are_kept(tmp_path, start, left):
+    tell = tmp_path / "tell.py"
+    tell.write_text("import sys; print(*sys.orig_argv[1:], sep='|')\n")
+    done = python("run", tell, flags=start)
+    assert done.stdout.strip().split("|") == [*left, str(tell)]
+
+
 @pytest.mark.parametrize("how", ["subprocess", "sys.path", "spawn", "fork", "grandchild"])
 def test_children_get_it_too(program, how):
     body = {
@@ -386,6 +426,16 @@ def test_what_cannot_be_run(arguments, said):
     done = python("-m", "zmqstream", *arguments, check=False)
     assert done.returncode == 2
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_cannot_be_started(tmp_path):
+    (tmp_path / "broken").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "broken").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = python("-m", "zmqstream", "run", "broken", check=False, env=environment)
+    assert done.returncode == 2
+    assert f"cannot start {tmp_path / 'broken'}: No such file" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def run(arguments: list[str]) -> NoReturn:
         command = [sys.executable, *interpreter_flags(), *arguments]
     elif first.startswith("-"):
         fail(f"run: unknown option {first}; options of the program come after its name")
-    elif Path(first).exists():
+    elif Path(first).is_file() or Path(first, "__main__.py").is_file():
         command = [sys.executable, *interpreter_flags(), *arguments]
     else:
         found = shutil.which(first)
@@ -56,14 +57,29 @@ def run(arguments: list[str]) -> NoReturn:
 def interpreter_flags() -> list[str]:
     """The options that Python itself was started with here, as -u or -W error."""
     head = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
-    return head[:-2] if head[-2:] == ["-m", "zmqstream"] else []
+    if head[-1:] == ["zmqstream"]:  # after -m, or -um
+        del head[-1]
+    elif head and head[-1].endswith("mzmqstream"):
+        head[-1] = head[-1].removesuffix("zmqstream")
+    else:
+        return []
+    last = head.pop()[:-1]
+    return head if last == "-" else [*head, last]
 
 
 def become(command: list[str], environment: dict[str, str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name != "nt":
-        os.execve(command[0], command, environment)
+        # Python ignores these for itself. Ignored signals would outlive execve(), and a command
+        # that writes into a closed pipe would get errors instead of its end.
+        for name in ("SIGPIPE", "SIGXFSZ"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_DFL)
+        try:
+            os.execve(command[0], command, environment)
+        except OSError as error:
+            fail(f"run: cannot start {command[0]}: {error.strerror}")
     # Windows cannot replace a process: wait for it, and leave Ctrl-C to it
     process = subprocess.Popen(command, env=environment)
     while True:
