@@ -396,6 +396,54 @@ def test_a_child_that_uses_no_stream_pays_nothing(tmp_path):
     assert python("-c", look, env={**os.environ, "PYTHONPATH": path}).stdout == "set()\n"
 
 
+def test_threads_that_import_at_the_same_time(tmp_path):
+    """One has begun to import zmqstream when the other comes to it: neither waits for ever."""
+    (tmp_path / "zmqstream.py").write_text("import __main__\n__main__.while_importing()\n")
+    path = os.pathsep.join([str(STARTUP), str(tmp_path), os.environ["PYTHONPATH"]])
+    out = script(
+        """
+        import os, sys, threading, time, zmq
+        begun = threading.Event()
+        def while_importing():
+            begun.set()
+            ends = time.monotonic() + 10
+            while "sitecustomize.py" not in files_of(other) and time.monotonic() < ends:
+                time.sleep(0)
+            import colorsys  # any module will do that is not there yet
+            sys.modules["zmqstream"].install = lambda: print("installed")
+        def files_of(thread):
+            frame = sys._current_frames().get(thread.ident)
+            while frame is not None:
+                yield os.path.basename(frame.f_code.co_filename)
+                frame = frame.f_back
+        def import_theirs():
+            begun.wait(10)
+            import zmq.eventloop
+        other = threading.Thread(target=import_theirs, daemon=True)
+        one = threading.Thread(target=__import__, args=["zmqstream"], daemon=True)
+        for thread in (other, one):
+            thread.start()
+        for thread in (other, one):
+            thread.join(5)
+        os.write(1, str([one.is_alive(), other.is_alive()]).encode())
+        os._exit(0) if one.is_alive() else None
+        """,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert "[False, False]" in "".join(out)
+    assert "installed" in "".join(out)
+
+
+def test_who_only_looks_for_the_module_gets_it_later(tmp_path):
+    look = tmp_path / "look.py"
+    look.write_text(
+        "import importlib.util\n"
+        'print(importlib.util.find_spec("zmq.eventloop.zmqstream").name)\n' + PROGRAM
+    )
+    done = python("-m", "zmqstream", "run", look)
+    assert done.stdout == f"zmq.eventloop.zmqstream\n{OURS}\n"
+
+
 def test_control_c_reaches_the_program(tmp_path):
     waiting = tmp_path / "waiting.py"
     waiting.write_text(

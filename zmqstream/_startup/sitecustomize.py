@@ -23,27 +23,52 @@ class InstallFirst:
     def find_spec(cls, fullname: str, path: Any, target: Any = None) -> Any:
         if fullname != "zmq.eventloop" and not fullname.startswith("zmq.eventloop."):
             return None
-        sys.meta_path.remove(cls)
-        try:
-            import zmqstream
-        except ImportError as error:
-            import warnings
-
-            warnings.warn(
-                f"this program was started by `python -m zmqstream run` and uses pyzmq's ZMQStream "
-                f"all the same: {sys.executable} cannot import zmqstream ({error})",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            return None
-        zmqstream.install()
-        for finder in sys.meta_path:  # anew: install() has changed it
+        for finder in sys.meta_path[sys.meta_path.index(cls) + 1 :]:
             if not hasattr(finder, "find_spec"):
                 continue
-            spec = finder.find_spec(fullname, path, target)
+            spec: Any = finder.find_spec(fullname, path, target)
             if spec is not None:
+                # Finders run under Python's one import lock: to import zmqstream here could wait
+                # for ever for another thread that imports it, or something of it.
+                if spec.loader is not None:
+                    spec.loader = Loader(spec.loader)
                 return spec
         return None
+
+
+class Loader:
+    """Installs zmqstream before a module is executed."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def exec_module(self, module: Any) -> None:
+        module.__loader__ = module.__spec__.loader = self.loader
+        install = _find_install()
+        install()
+        if InstallFirst in sys.meta_path:
+            sys.meta_path.remove(InstallFirst)
+        self.loader.exec_module(module)
+        install()  # in `module`, which another thread may have found before the first one
+
+
+def _find_install() -> Any:
+    try:
+        import zmqstream
+    except ImportError as error:
+        import warnings
+
+        warnings.warn(
+            f"this program was started by `python -m zmqstream run` and uses pyzmq's ZMQStream "
+            f"all the same: {sys.executable} cannot import zmqstream ({error})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return lambda: None
+    return zmqstream.install
 
 
 def _run_the_other() -> None:
