@@ -64,24 +64,25 @@ class Home:
         self.errors = []  # what was given to the loop's exception handler
         self.streams = []
         self.sockets = []
-        self.io_loop = None
-        if name.startswith("own"):
-            self.loop = zmqstream.EventLoop()
-        elif name in ("tornado", "pyzmq"):
-            from tornado.ioloop import IOLoop
-
-            self.io_loop = IOLoop(make_current=False)
-            self.loop = self.io_loop.asyncio_loop
-        elif name == "uvloop":
-            uvloop = pytest.importorskip("uvloop")
-            self.loop = uvloop.new_event_loop()
-        else:
-            self.loop = asyncio.SelectorEventLoop()
-        if self.io_loop is None:
-            self.io_loop = self.loop
+        self.loop, self.io_loop = self.new_loop()
         self.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
         self.context = zmq.Context()
         self.context.max_sockets = 8192
+
+    def new_loop(self):
+        """Another loop of this kind: asyncio's face of it, and what a stream is given."""
+        if self.name.startswith("own"):
+            loop = zmqstream.EventLoop()
+        elif self.name in ("tornado", "pyzmq"):
+            from tornado.ioloop import IOLoop
+
+            io_loop = IOLoop(make_current=False)
+            return io_loop.asyncio_loop, io_loop
+        elif self.name == "uvloop":
+            loop = pytest.importorskip("uvloop").new_event_loop()
+        else:
+            loop = asyncio.SelectorEventLoop()
+        return loop, loop
 
     # -- what is tested --------------------------------------------------------------------------
 
@@ -93,8 +94,8 @@ class Home:
             return ZMQStream
         return zmqstream.ZMQStream
 
-    def stream(self, socket, stream_class=None):
-        stream = (stream_class or self.stream_class)(socket, self.io_loop)
+    def stream(self, socket, stream_class=None, io_loop=None):
+        stream = (stream_class or self.stream_class)(socket, io_loop or self.io_loop)
         self.streams.append(stream)
         return stream
 

@@ -83,7 +83,7 @@ class ZMQStream(_core.Stream):
         if io_loop is None:
             io_loop = ioloop.current_loop()
         reactor = eventloop.reactor_of(eventloop.asyncio_loop_of(io_loop))
-        own_send = type(self).send_multipart is ZMQStream.send_multipart
+        own_send = type(self).send_multipart is _core.Stream.send_multipart
         eventloop.follow_tornado(io_loop)  # before: what fails leaves no stream behind
         self._open(socket, shadowed, reactor, io_loop, own_send)
 
@@ -96,11 +96,11 @@ class ZMQStream(_core.Stream):
 
     def on_recv_stream(self, callback: Callable[..., Any] | None, copy: bool = True) -> None:
         """As on_recv(), with the stream as first argument: `callback(stream, msg)`."""
-        if type(self).on_recv is ZMQStream.on_recv:
+        if type(self).on_recv is _core.Stream.on_recv:
             self._on_recv_stream(callback, copy)
         elif callback is None:
             self.on_recv(None)
-        else:  # a subclass wants to see every registration
+        else:  # a subclass, or who replaced the method, wants to see it
             check_callable(callback, "on_recv_stream")
             self.on_recv(functools.partial(callback, self), copy=copy)
 
@@ -112,7 +112,7 @@ class ZMQStream(_core.Stream):
 
     def on_send_stream(self, callback: Callable[..., Any] | None) -> None:
         """As on_send(), with the stream as first argument: `callback(stream, msg, status)`."""
-        if type(self).on_send is ZMQStream.on_send:
+        if type(self).on_send is _core.Stream.on_send:
             self._on_send_stream(callback)
         elif callback is None:
             self.on_send(None)
