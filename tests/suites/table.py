@@ -75,7 +75,9 @@ SUITES = (
         name="jupyter_server",
         sdist="jupyter_server==2.21.1",
         files=("tests", "pyproject.toml"),
-        arguments=("tests/services/kernels", "tests/services/sessions"),
+        # Tornado's warning comes of the tests themselves
+        arguments=("tests/services/kernels", "tests/services/sessions",
+                   "-W", "ignore:The method, uri, and version:DeprecationWarning"),
         needs=(*JUPYTER, "jupyter_server==2.21.1", "pytest-jupyter[server]==0.11.0",
                "pytest-console-scripts==1.4.1", "requests==2.34.2", "flaky==3.8.1"),
     ),
