@@ -31,12 +31,25 @@ from shared import (
     processor_seconds,
 )
 
-# The class; and for those who connect from now on, PUB drops nothing: it does at 1000 messages.
-PREPARE = """
-assert type(get_ipython().kernel.shell_stream).__module__ == {!r}
-get_ipython().kernel.iopub_thread.socket.sndhwm = 0
-"""
 MODULES = {OURS: "zmqstream.stream", STREAM: "zmq.eventloop.zmqstream"}
+# Checks the class, and publishes at a port more, where nothing is dropped: at the first one libzmq
+# does so, as soon as 1000 messages wait for a processor to send them.
+PREPARE = """
+import threading
+
+kernel = get_ipython().kernel
+assert type(kernel.shell_stream).__module__ == {!r}
+ready = threading.Event()
+
+def prepare():
+    global port
+    kernel.iopub_thread.socket.sndhwm = 0
+    port = kernel.iopub_thread.socket.bind_to_random_port("tcp://127.0.0.1")
+    ready.set()
+
+kernel.iopub_thread.schedule(prepare)
+assert ready.wait(60)
+"""
 # One write for each line: print() writes the end separately, and ipykernel's own flush, after
 # 0.2 s, may come between the two.
 PRINT = "for number in range({}): print(f'{{number}}\\n', end='', flush=True)"
@@ -45,8 +58,8 @@ PRINT = "for number in range({}): print(f'{{number}}\\n', end='', flush=True)"
 @contextmanager
 def kernel(
     implementation: str, environment: dict[str, str] | None = None
-) -> Iterator[tuple[psutil.Process, BlockingKernelClient]]:
-    """A kernel and a client of it; ended at the end, whatever happens."""
+) -> Iterator[tuple[psutil.Process, BlockingKernelClient, int]]:
+    """A kernel, a client of it, and a port at which it publishes; ended, whatever happens."""
     with tempfile.TemporaryDirectory() as folder:
         file, _ = write_connection_file(str(Path(folder, "kernel.json")))
         process = subprocess.Popen(
@@ -56,14 +69,17 @@ def kernel(
             env=environment,
         )
         client = BlockingKernelClient(connection_file=file)
-        client.load_connection_file()
-        client.start_channels(hb=False)  # which would call a slow start a death
         try:
+            client.load_connection_file()
+            client.start_channels(hb=False)  # which would call a slow start a death
             client.wait_for_ready(timeout=60)
             prepare = PREPARE.format(MODULES[implementation])
-            reply = client.execute_interactive(prepare, timeout=60)
-            assert reply["content"]["status"] == "ok", reply["content"]
-            yield psutil.Process(process.pid), client
+            reply = client.execute_interactive(
+                prepare, user_expressions={"port": "port"}, timeout=60
+            )["content"]
+            assert reply["status"] == "ok", reply
+            port = int(reply["user_expressions"]["port"]["data"]["text/plain"])
+            yield psutil.Process(process.pid), client, port
         finally:
             client.stop_channels()
             process.kill()
@@ -71,20 +87,22 @@ def kernel(
 
 
 @contextmanager
-def lines(client: BlockingKernelClient) -> Iterator[zmq.Socket]:
+def lines(port: int) -> Iterator[zmq.Socket]:
     """What the kernel prints, as raw messages: a client that hardly takes any time itself."""
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.rcvhwm = 0
         socket.linger = 0
         socket.subscribe(b"stream.stdout")
-        socket.connect(f"tcp://{client.ip}:{client.iopub_port}")
+        socket.connect(f"tcp://127.0.0.1:{port}")
         first = socket.recv_multipart()
         assert b"iopub_welcome" in first[3], first  # the kernel knows that we listen
         yield socket
 
 
-def print_lines(process: psutil.Process, client: BlockingKernelClient, count: int) -> Figure:
-    with lines(client) as socket:
+def print_lines(
+    process: psutil.Process, client: BlockingKernelClient, port: int, count: int
+) -> Figure:
+    with lines(port) as socket:
         before = processor_seconds(process)
         start = time.perf_counter()
         client.execute(PRINT.format(count), silent=True)
@@ -98,8 +116,8 @@ def print_lines(process: psutil.Process, client: BlockingKernelClient, count: in
 
 def measure(implementation: str) -> Callable[[int], Figure]:
     def run(count: int) -> Figure:
-        with kernel(implementation) as (process, client):
-            return print_lines(process, client, count)
+        with kernel(implementation) as started:
+            return print_lines(*started, count)
 
     return run
 
@@ -107,10 +125,10 @@ def measure(implementation: str) -> Callable[[int], Figure]:
 def profile(count: int) -> dict[str, dict[str, float]]:
     with (
         closing(Accounts()) as accounts,
-        kernel(STREAM, accounts.environment()) as (process, client),
+        kernel(STREAM, accounts.environment()) as started,
     ):
-        with accounts.during(process) as spent:
-            print_lines(process, client, count)
+        with accounts.during(started[0]) as spent:
+            print_lines(*started, count)
         return {"kernel": spent}
 
 
