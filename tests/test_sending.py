@@ -435,6 +435,29 @@ def test_messages_sent_in_parts(home):
 
 
 @pytest.mark.ours
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_outcome_of_messages_sent_in_parts_without_copying(home, size):
+    """on_send is told of the whole message, with a tracker of the whole message."""
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    told, own = home.recorder(), home.recorder()
+    stream.on_send(lambda msg, status: told.append((msg, status)))
+    for callback in (None, lambda msg, status: own.append((msg, status))):
+        stream.send(b"a" * size, zmq.SNDMORE, copy=False, track=True)
+        stream.send(b"b" * size, zmq.SNDMORE, copy=False, track=True, callback=callback)
+        stream.send(b"c", copy=False, track=True)
+    home.wait(told)
+    home.wait(own)
+    for [(message, status)] in (told, own):
+        assert [bytes(frame) for frame in message] == [b"a" * size, b"b" * size, b"c"]
+        assert type(status) is zmq.MessageTracker
+        assert status.done == (size == 10)
+    del message, told[:], own[:]
+    assert peer.recv_multipart() == peer.recv_multipart()
+    status.wait(20)
+
+
+@pytest.mark.ours
 def test_parts_are_not_parted(home, expected_log):
     """Not by an error, nor by a peer that refuses: they are one message."""
     router, peer = mandatory_router(home)

@@ -474,18 +474,29 @@ cdef class Stream(Incoming):
 
 
 cdef SendExtra join_extras(list extras):
-    """Of a message that came in parts: every part's callback is told, with its tracker."""
-    if len(extras) < 2:
-        return extras[0] if extras else None
+    """Of a message that came in parts: every callback that came with one is told of the message."""
+    cdef SendExtra each
+    cdef list told = [], trackers = []
+    cdef object callback = None, context = None
+    if not extras:
+        return None
+    for each in extras:
+        if each.callback is not None:
+            told.append(each)
+        if each.tracker is not None:
+            trackers.append(each.tracker)
 
     def tell_all(message, status):
-        cdef SendExtra each
-        for each in extras:
-            if each.callback is not None:
-                each.context.run(
-                    each.callback, message, each.tracker if status is None else status)
+        cdef SendExtra one
+        for one in told:
+            one.context.run(one.callback, message, status)
 
-    return SendExtra(tell_all, PyContext_CopyCurrent(), None)
+    if len(told) == 1:
+        each = told[0]
+        callback, context = each.callback, each.context
+    elif told:
+        callback, context = tell_all, PyContext_CopyCurrent()
+    return SendExtra(callback, context, tracker_of(trackers))
 
 
 cdef int warn_of_unknown(dict kwargs) except -1:
