@@ -30,6 +30,20 @@ def test_linger_of_close_applies_to_them(home):
     assert peer.recv() == b"x"
 
 
+@pytest.mark.deviates("pyzmq drops what is queued")
+def test_queued_messages_are_handed_to_a_peer_that_has_just_come(home):
+    """libzmq itself looks for new peers at most once in a millisecond when it sends."""
+    for _ in range(20):
+        socket, peer = home.socket(zmq.PUSH), home.socket(zmq.PULL, rcvtimeo=20_000)
+        socket.bind(home.address())
+        stream = home.stream(socket)
+        stream.send(b"x")
+        assert stream.flush() == 0
+        peer.connect(socket.last_endpoint.decode())
+        stream.close()
+        assert peer.recv() == b"x"
+
+
 @pytest.mark.deviates("pyzmq drops what is queued without a word")
 def test_what_cannot_be_handed_over_is_reported(home, expected_log):
     socket = home.socket(zmq.PUSH)

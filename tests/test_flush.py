@@ -331,3 +331,16 @@ def test_flush_after_its_loop_was_closed(home):
     assert stream.flush() == 5
     assert got == messages(range(4))
     stream.close()
+
+
+def test_flush_to_a_peer_that_has_just_come(home):
+    """libzmq itself looks for new peers at most once in a millisecond when it sends."""
+    for _ in range(20):
+        socket, peer = home.socket(zmq.PUSH), home.socket(zmq.PULL)
+        socket.bind(home.address())
+        stream = home.stream(socket)
+        stream.send(b"x")
+        assert stream.flush() == 0
+        peer.connect(socket.last_endpoint.decode())
+        assert stream.flush() == 1
+        assert peer.recv() == b"x"

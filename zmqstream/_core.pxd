@@ -228,6 +228,7 @@ cdef class Outgoing(Source):
     cdef int outcome(self, SendQueue queue, object error, bint raising) except -1
     cdef int park(self, bytes peer) except -1
     cdef int unpark(self, Budget *budget) except -1
+    cdef int look_at_mailbox(self) noexcept
     cdef Py_ssize_t last_drain(self) except -1
     cdef int call_back(self, str what, object callback, tuple args, object context, bint raising) except -1
     cdef int returned(self, object result, object callback) except -1

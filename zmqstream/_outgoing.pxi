@@ -207,6 +207,18 @@ cdef class Outgoing(Source):
                     self.parked[peer] = waiting  # behind the others
         return 0
 
+    cdef int look_at_mailbox(self) noexcept:
+        """Have libzmq see the peers that have come, and those that have made room.
+
+        When it sends, it looks for them at most once in a millisecond. Errors show in what follows.
+        """
+        cdef int events = 0
+        cdef size_t size = sizeof(int)
+        cdef void *handle = self.handle()
+        if handle is not NULL:
+            lib.getsockopt(handle, OPT_EVENTS, &events, &size)
+        return 0
+
     cdef Py_ssize_t last_drain(self) except -1:
         """Before close: hand over what libzmq takes, and tell nobody. Returns how many it did not."""
         cdef Py_ssize_t refused = 0
@@ -217,6 +229,8 @@ cdef class Outgoing(Source):
         if self.parked:
             queues = [*self.parked.values(), self.queue]
         cdef set full = set()
+        if self.queue.count or self.parked_count:
+            self.look_at_mailbox()
         for queue in queues:
             while queue.count and self.handle() is not NULL:
                 if self.socket_type == TYPE_ROUTER:

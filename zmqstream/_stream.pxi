@@ -316,6 +316,8 @@ cdef class Stream(Incoming):
         self.running += 1
         self.clean = self.blocked = False
         try:
+            if flag & POLLOUT and (self.queue.count or self.parked_count):
+                self.look_at_mailbox()
             if self.parked_count and flag & POLLOUT and budget.left:
                 self.unpark(&budget)
             self.flush_loop(flag, &budget)
