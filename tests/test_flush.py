@@ -333,6 +333,53 @@ def test_flush_after_its_loop_was_closed(home):
     stream.close()
 
 
+@pytest.mark.deviates("pyzmq sends one message a turn")
+def test_no_sends_after_a_flush_in_on_send(home):
+    """The turn in which on_send flushes its stream ends for this iteration, too."""
+    stream, peer, got = filled(home, 0)
+    home.settle()
+    events = home.recorder()
+
+    def on_send(msg, status):
+        events.append(int(msg[0]))
+        if len(events) == 1:
+            home.loop.call_soon(events.append, "next iteration")
+            stream.flush(limit=2)
+
+    stream.on_send(on_send)
+    for i in range(10):
+        stream.send(b"%d" % i)
+    home.wait(events, 11)
+    assert events == [0, 1, 2, "next iteration", *range(3, 10)]
+
+
+@pytest.mark.ours
+def test_no_sends_of_parked_messages_after_a_flush_in_on_send(home):
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=5)
+    router.bind(home.address())
+    peer = home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=5)
+    peer.connect(router.last_endpoint.decode())
+    stream = home.stream(router)
+    for i in range(30):
+        stream.send_multipart([b"peer", b"%d" % i])
+    home.settle()
+    taken = 0
+    while peer.poll(0):
+        assert peer.recv() == b"%d" % taken
+        taken += 1
+    events = home.recorder()
+
+    def on_send(msg, status):
+        events.append(int(msg[1]))
+        if len(events) == 1:
+            home.loop.call_soon(events.append, "next iteration")
+            assert stream.flush(limit=1) == 1
+
+    stream.on_send(on_send)
+    home.wait(events, 3)
+    assert events[:3] == [taken, taken + 1, "next iteration"]
+
+
 def test_flush_to_a_peer_that_has_just_come(home):
     """libzmq itself looks for new peers at most once in a millisecond when it sends."""
     for _ in range(20):
@@ -344,3 +391,39 @@ def test_flush_to_a_peer_that_has_just_come(home):
         peer.connect(socket.last_endpoint.decode())
         assert stream.flush() == 1
         assert peer.recv() == b"x"
+
+
+@pytest.mark.ours
+def test_close_in_on_send_in_a_flush_counts(home):
+    stream, peer, got = filled(home, 0)
+    stream.send(b"1", callback=lambda msg, status: stream.close())
+    stream.send(b"2")
+    assert stream.flush() == 1
+
+
+@pytest.mark.deviates("pyzmq waits for POLLOUT")
+@pytest.mark.parametrize("kind", ["REP", "ROUTER"])
+@pytest.mark.parametrize("how", ["limit", "exception"])
+def test_what_would_fail_is_not_forgotten(home, kind, how):
+    """POLLOUT never shows for these, and still each has its outcome."""
+    socket = home.socket(getattr(zmq, kind))
+    if kind == "ROUTER":
+        socket.router_mandatory = True
+    stream = home.stream(socket)
+    told = home.recorder()
+
+    def on_send(msg, status):
+        told.append(status.errno)
+        if how == "exception" and len(told) == 1:
+            raise KeyboardInterrupt
+
+    stream.on_send(on_send)
+    for _ in range(5):
+        stream.send_multipart([b"nobody", b"x"])
+    if how == "limit":
+        assert stream.flush(limit=1) == 1
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            home.loop.run_forever()
+    home.wait(told, 5)
+    assert told == [zmq.EHOSTUNREACH if kind == "ROUTER" else zmq.EFSM] * 5

@@ -355,6 +355,19 @@ def test_on_err_is_told_of_failed_sends(home):
 
 
 @pytest.mark.deviates("pyzmq's on_err does nothing")
+def test_on_send_replaced_in_on_err(home):
+    """Who is registered when it is told, is told."""
+    router, peer = mandatory_router(home)
+    stream = home.stream(router)
+    old, new = home.recorder(), home.recorder()
+    stream.on_send(lambda msg, status: old.append(status))
+    stream.on_err(lambda error: stream.on_send(lambda msg, status: new.append(status.errno)))
+    stream.send_multipart([b"nobody", b"1"])
+    home.wait(new)
+    assert (old, new) == ([], [zmq.EHOSTUNREACH])
+
+
+@pytest.mark.deviates("pyzmq's on_err does nothing")
 @pytest.mark.parametrize("end", [lambda s: s.on_err(None), lambda s: s.stop_on_err()])
 def test_a_failed_send_nobody_is_told_of_is_logged(home, end, expected_log):
     router, peer = mandatory_router(home)

@@ -223,6 +223,7 @@ cdef class Outgoing(Source):
     cdef set tasks              # of coroutine callbacks, until they end; None: never any
 
     cdef int drain(self, Budget *budget) except -1
+    cdef bint has_flushed(self, Budget *budget) noexcept
     cdef int interrupted(self) except -1
     cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1
     cdef int outcome(self, SendQueue queue, object error, bint raising) except -1

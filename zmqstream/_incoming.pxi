@@ -46,7 +46,12 @@ cdef class Incoming(Outgoing):
             self.checked = self.reactor.epoch
             self.become(ARMED if self.recv_callback is not None else IDLE)
             return self.reactor.unlink(self)
-        return Source.settle(self)
+        Source.settle(self)
+        if self.state == ARMED and self.queue.count and not self.blocked:
+            # POLLOUT does not tell what would fail: of a REQ or REP out of turn, to no peer of a
+            # ROUTER. What a flush's limit or an exception left is tried, and learns its outcome.
+            self.reactor.enqueue_later(self)
+        return 0
 
     # -- a turn ---------------------------------------------------------------------------------
 

@@ -88,11 +88,18 @@ cdef class Outgoing(Source):
             if code == 0 and not item.has_extra and self.send_callback is None:
                 zs_count(ZS_SENT, 1)
                 queue.pop()
-            elif not self.handed_over(queue, code, budget.raising):
-                return 0
+            else:
+                if not self.handed_over(queue, code, budget.raising):
+                    return 0
+                if self.has_flushed(budget):
+                    return 0
             if spent(budget):
                 return 1
         return 0
+
+    cdef bint has_flushed(self, Budget *budget) noexcept:
+        """Whether a callback in this turn has flushed the stream: it ends for this iteration."""
+        return not budget.raising and self.held == self.reactor.iteration
 
     cdef int still_wanted(self, int events) except -1:
         """wanted(), but not POLLOUT where that has proved to mean nothing.
@@ -116,35 +123,35 @@ cdef class Outgoing(Source):
     cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1:
         """libzmq took the oldest message of `queue`, or refused it for good with error `code`.
 
-        Returns 0 if there is no going on.
+        Returns 0 if it refuses the socket itself. Otherwise, a callback may have closed the stream.
         """
         if code == ETERM or code == ENOTSOCK:
             self.failed(code)
             return 0
         self.outcome(queue, None if code == 0 else zmq_error(code), raising)
         self.reactor.check_process()
-        return self.state != CLOSED
+        return 1
 
     cdef int outcome(self, SendQueue queue, object error, bint raising) except -1:
         """Take the oldest message off `queue`, and tell what became of it."""
         cdef SendExtra extra = queue.take_extra()
         cdef object frames = queue.pop()
-        cdef object callback = self.send_callback, context = self.send_context
-        cdef object status = error
-        cdef bint with_stream = self.send_stream
-        cdef bint told = False
+        cdef object callback, context, status = error
+        cdef bint with_stream = False, told = False
         cdef list message
         zs_count(ZS_SENT if error is None else ZS_FAILED, 1)
         if queue is not self.queue:
             self.parked_count -= 1
-        if extra is not None and extra.callback is not None:
-            callback, context, with_stream = extra.callback, extra.context, False
-        if error is None and extra is not None:
-            status = extra.tracker
         if error is not None:
             told = self.tell_error(error, raising)
             if self.state == CLOSED:
                 return 0
+        elif extra is not None:
+            status = extra.tracker
+        if extra is not None and extra.callback is not None:
+            callback, context = extra.callback, extra.context
+        else:
+            callback, context, with_stream = self.send_callback, self.send_context, self.send_stream
         if callback is None:
             if error is not None and not told:
                 _logger.error("%r: a message could not be sent: %s", self, error)
@@ -200,6 +207,8 @@ cdef class Outgoing(Source):
                     continue
                 spent(budget)
                 if not self.handed_over(waiting, code, budget.raising):
+                    return 0
+                if self.state == CLOSED or self.has_flushed(budget):
                     return 0
             if self.parked is not None and self.parked.get(peer) is waiting:
                 del self.parked[peer]
