@@ -1,0 +1,1 @@
+# a package, so that its conftest is another module than that of tests/
