@@ -135,6 +135,17 @@ def test_debug_mode_refuses_other_threads(home, method):
 
 
 @pytest.mark.ours
+def test_debug_mode_refuses_streams_that_other_threads_make(home):
+    home.loop.set_debug(True)
+    home.loop.slow_callback_duration = TIMEOUT
+    socket, _ = home.pair()
+    error = call_in_thread(home, home.stream_class, socket, home.io_loop)
+    assert type(error) is RuntimeError
+    assert "ZMQStream.__init__ was used in thread" in str(error)
+    home.stream(socket)  # nothing is left of the attempt
+
+
+@pytest.mark.ours
 def test_debug_mode_allows_what_is_right(home):
     """The loop's own thread, and any other while the loop does not run."""
     home.loop.set_debug(True)

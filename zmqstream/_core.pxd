@@ -271,7 +271,7 @@ cdef class Stream(Incoming):
     cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
     cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
-    cdef int release(self, object linger, Py_ssize_t unsent) except -1
+    cdef int release(self, object linger, bint drain) except -1
     cdef int closed_directly(self) except -1
     cdef int close_socket(self, object linger) except -1
 

@@ -44,8 +44,8 @@ cdef int report_pending(object loop, str what, object source, object callback) e
 
 
 cdef bint is_tornado(object io_loop) except -1:
-    cdef object module = sys.modules.get("tornado.ioloop")
-    return module is not None and isinstance(io_loop, module.IOLoop)
+    cdef object theirs = getattr(sys.modules.get("tornado.ioloop"), "IOLoop", None)
+    return theirs is not None and isinstance(io_loop, theirs)
 
 
 cdef int report(object loop, str what, object source, object callback, object error) except -1:

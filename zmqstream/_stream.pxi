@@ -26,6 +26,8 @@ cdef class Stream(Incoming):
         self.own_send = own_send
         self.debug = reactor.loop.get_debug()
         try:
+            self.reactor = reactor
+            self.check_thread("__init__")
             self.open_source(socket, origin_of(socket), fd, reactor)
         except BaseException:
             self.py_socket = self.shadowed = self.reactor = None
@@ -54,11 +56,15 @@ cdef class Stream(Incoming):
         return 0
 
     cdef int check_usable(self) except -1:
-        """As check_open(), and its loop must still be there."""
+        """As check_open(), and its loop must still be there.
+
+        Bytecode runs in check_loop() alone, and there another thread may close the stream: so that
+        comes first, and what follows is true until the caller runs some.
+        """
+        if self.reactor is not None and self.reactor.current is None:
+            self.reactor.check_loop()
         if self.state == CLOSED or self.handle() is NULL:
             self.check_open()
-        if self.reactor.current is None:
-            self.reactor.check_loop()
         return self.reactor.check()
 
     cdef int check_thread(self, str method) except -1:
@@ -348,7 +354,7 @@ cdef class Stream(Incoming):
         callback, context = self.err_callback, self.err_context
         if code == ETERM:
             # first of all: the context waits for its sockets, and on_err may do anything
-            self.release(None, self.queue.count + self.parked_count)
+            self.release(None, False)
         elif callback is None:
             _logger.error("%r: %s", self, error)
         if callback is not None:
@@ -357,7 +363,7 @@ cdef class Stream(Incoming):
 
     cdef int closed_directly(self) except -1:
         """The socket was closed behind our back: close the stream, and warn."""
-        self.release(None, self.queue.count + self.parked_count)
+        self.release(None, False)
         try:
             warnings.warn(  # it begins as pyzmq's, so that filters of programs find it
                 f"Unregistering FD {self.fd} after closing socket: that of {self!r} was closed "
@@ -381,7 +387,6 @@ cdef class Stream(Incoming):
         linger : int, optional
             The socket's LINGER, in milliseconds; None leaves it as it is.
         """
-        cdef Py_ssize_t unsent
         cdef int milliseconds
         if linger is not None:
             if not isinstance(linger, int):
@@ -394,17 +399,22 @@ cdef class Stream(Incoming):
         self.check_thread("close")
         if self.handle() is NULL:
             self.closed_directly()
-        elif 0 <= self.reactor.generation != fork_generation:
-            self.release(linger, 0)  # in a forked child, nothing of this is ours
         else:
-            unsent = self.last_drain()
-            self.release(linger, unsent)
+            self.release(linger, True)
 
-    cdef int release(self, object linger, Py_ssize_t unsent) except -1:
-        """Be closed: first for the loop, then for libzmq, then for the user."""
+    cdef int release(self, object linger, bint drain) except -1:
+        """Be closed: first for threads that send, then for the loop, for libzmq and for the user."""
         cdef object callback = self.close_callback, context = self.close_context
-        self.reactor.remove(self)  # it may run out of memory: then nothing has happened
-        self.become(CLOSED)
+        cdef State before = self.state
+        cdef Py_ssize_t unsent = 0
+        self.become(CLOSED)  # what a thread sends from now on is refused, and not lost
+        try:
+            if not 0 <= self.reactor.generation != fork_generation:  # nothing of a parent's is ours
+                unsent = self.last_drain() if drain else self.queue.count + self.parked_count
+            self.reactor.remove(self)
+        except BaseException:
+            self.become(before)  # memory was short: close() can be called again
+            raise
         self.changes += 1
         self.parked_count = 0
         unsent += self.parts is not None
@@ -442,6 +452,7 @@ cdef class Stream(Incoming):
         if self.state == CLOSED:
             return True
         if self.py_socket.closed:
+            self.check_thread("closed")
             self.closed_directly()
             return True
         return False
@@ -454,6 +465,7 @@ cdef class Stream(Incoming):
         check_callback(callback, "set_close_callback")
         if callback is not None:
             self.check_open()
+        if self.state != CLOSED:
             self.check_thread("set_close_callback")
         self.close_callback = callback
         self.close_context = context_for(callback)
