@@ -316,7 +316,7 @@ def test_three_loops_in_three_threads(context):
         socket, peer = pair(context)
         stream, other = ZMQStream(socket), ZMQStream(peer)
         got, done = [], asyncio.Event()
-        assert stream.io_loop is IOLoop.current()
+        assert stream.io_loop.asyncio_loop is IOLoop.current().asyncio_loop
 
         def callback(message):
             got.append(message)
@@ -347,6 +347,7 @@ class UnboundLoop(EventLoop):
         selector = eventloop.ReactorSelector(self)
         asyncio.SelectorEventLoop.__init__(self, selector)
         self._reactor = selector.reactor
+        self._pid = selector.pid
 
 
 def test_without_asyncios_private_attributes(context):

@@ -429,7 +429,7 @@ def test_the_current_loop_is_not_the_parents(how):
             stream = zmqstream.ZMQStream(pull)
         mine = zmqstream.IOLoop.current()
         assert mine is not loop
-        assert stream.io_loop is mine
+        assert stream.io_loop.asyncio_loop is mine.asyncio_loop
         stream.on_recv(lambda message: mine.stop())
         mine.call_later(20, os.abort)
         push.send(b"x")

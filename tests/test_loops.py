@@ -2,7 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -183,11 +185,48 @@ def test_a_stream_made_before_any_loop(which):
     assert done.stdout.split("\n") == ["b'hello'", "EventLoop", ""]
 
 
+def test_a_stream_made_before_tornados_first_loop():
+    """Its loop is the IOLoop that Tornado finds later, and is closed with it."""
+    script = """
+        import zmq, zmqstream
+        from tornado.ioloop import IOLoop
+        context = zmq.Context()
+        stream = zmqstream.ZMQStream(context.socket(zmq.PULL))
+        assert stream.io_loop is IOLoop.current()
+        stream.io_loop.add_callback(stream.io_loop.stop)
+        IOLoop.current().start()
+        IOLoop.current().close(all_fds=True)
+        assert stream.closed()
+        context.term()  # which would wait for an open socket
+    """
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)], check=True, timeout=TIMEOUT
+    )
+
+
+def test_an_ioloop_lives_as_long_as_its_loop():
+    """What a program has given it is there when it asks again."""
+
+    async def main():
+        read, write = os.pipe()
+        IOLoop.current().add_handler(read, lambda fd, events: done.set_result(events), IOLoop.NONE)
+        gc.collect()
+        done = asyncio.get_running_loop().create_future()
+        os.write(write, b"x")
+        IOLoop.current().update_handler(read, IOLoop.READ)
+        assert await asyncio.wait_for(done, TIMEOUT) == IOLoop.READ
+        IOLoop.current().remove_handler(read)
+        os.close(read)
+        os.close(write)
+
+    asyncio.run(main())
+
+
 def test_a_stream_made_in_a_thread_without_a_loop(context):
     def work():
         echo = Echo(context)
         loop = echo.stream.io_loop
-        assert loop is IOLoop.current()
+        assert loop.asyncio_loop is IOLoop.current().asyncio_loop
         run_on(loop, echo.round_trips(20))
         echo.close()
         loop.close()

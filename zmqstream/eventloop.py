@@ -237,10 +237,16 @@ class AllFds:
             stream.close()
 
 
+def tornados_ioloop() -> Any:
+    """Tornado's IOLoop class, where the program has imported it; or None."""
+    # another thread may be in the middle of its import
+    return getattr(sys.modules.get("tornado.ioloop"), "IOLoop", None)
+
+
 def follow_tornado(io_loop: Any) -> None:
     """Have the streams of `io_loop` closed with it, if it is Tornado's."""
-    tornado = sys.modules.get("tornado.ioloop")
-    if tornado is None or not isinstance(io_loop, tornado.IOLoop):
+    theirs = tornados_ioloop()
+    if theirs is None or not isinstance(io_loop, theirs):
         return
     all_fds = AllFds(io_loop.asyncio_loop)
     try:

@@ -21,11 +21,10 @@ import os
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from zmqstream import _core, _handlers
-from zmqstream.eventloop import AllFds, EventLoop, asyncio_loop_of, is_usable
+from zmqstream.eventloop import AllFds, EventLoop, asyncio_loop_of, is_usable, tornados_ioloop
 from zmqstream.periodic import DelayedCallback, PeriodicCallback
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DelayedCallback", "IOLoop", "PeriodicCallback", "TimeoutError", "ZMQIOLoop", "install"]
 
-# One IOLoop for each asyncio loop. It refers to the loop, so only a weak value lets both go.
-_facades: weakref.WeakValueDictionary[int, IOLoop] = weakref.WeakValueDictionary()
 _thread = threading.local()
 _instance_lock = threading.Lock()
 
@@ -84,7 +81,10 @@ class IOLoop:
     ) -> None:
         self.asyncio_loop = EventLoop() if asyncio_loop is None else asyncio_loop_of(asyncio_loop)
         self._handlers: dict[Any, _handlers.Handler] = {}
-        _facades[id(self.asyncio_loop)] = self
+        try:
+            self.asyncio_loop._zmqstream_ioloop = self  # type: ignore[attr-defined]
+        except AttributeError:
+            pass  # a loop without room for it: current() makes another one each time
         if make_current or (make_current is None and IOLoop.current(instance=False) is None):
             self.make_current()
 
@@ -146,10 +146,8 @@ class IOLoop:
 
     @classmethod
     def _of(cls, loop: asyncio.AbstractEventLoop) -> IOLoop:
-        facade = _facades.get(id(loop))
-        if facade is None or facade.asyncio_loop is not loop:
-            facade = cls(make_current=False, asyncio_loop=loop)
-        return facade
+        facade: IOLoop | None = getattr(loop, "_zmqstream_ioloop", None)
+        return cls(make_current=False, asyncio_loop=loop) if facade is None else facade
 
     def make_current(self) -> None:
         """Be the loop that IOLoop.current() and asyncio.get_event_loop() find in this thread."""
@@ -413,14 +411,17 @@ class IOLoop:
 def current_loop() -> Any:
     """The loop of streams that are given none: IOLoop.current(), as its owner knows it.
 
-    A program that uses Tornado gets Tornado's IOLoop.
+    A program that has imported Tornado gets Tornado's IOLoop, unless it has made one of ours.
     """
+    theirs = tornados_ioloop()
+    if theirs is None:
+        return IOLoop.current()
+    present = _current_asyncio_loop()
+    made = getattr(present, "_zmqstream_ioloop", None) is not None
     ours = IOLoop.current()
-    tornado = sys.modules.get("tornado.ioloop")
-    if ours is not None and tornado is not None:
-        theirs = tornado.IOLoop.current(instance=False)
-        if theirs is not None and theirs.asyncio_loop is ours.asyncio_loop:
-            return theirs
+    found = theirs.current(instance=not made)
+    if found is not None and ours is not None and found.asyncio_loop is ours.asyncio_loop:
+        return found
     return ours
 
 

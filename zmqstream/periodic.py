@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DelayedCallback", "PeriodicCallback"]
 
+SHORTEST = 1e-6  # milliseconds: a nanosecond, which no loop's clock can tell from 0
+
 
 class PeriodicCallback:
     """Calls a function once in each period.
@@ -101,7 +103,7 @@ class PeriodicCallback:
     @callback_time.setter
     def callback_time(self, value: float | datetime.timedelta) -> None:
         milliseconds = _milliseconds(value)
-        if not 0 < milliseconds < math.inf:
+        if not SHORTEST <= milliseconds < math.inf:
             raise ValueError(f"callback_time must be above 0 milliseconds, not {value!r}")
         self._callback_time = milliseconds
 
