@@ -1,0 +1,15 @@
+"""A model of streams: what must be delivered, sent and reported, whatever was done before.
+
+A `World` (world.py) is a `Home` (conftest.py) with some links of sockets (links.py) on it. At one
+end of a link is a stream (stream.py), at the other a stream or a raw socket (ends.py), or several.
+`world.do(action)` does something to them (actions.py): from outside of the loop, in a callback
+(callbacks.py) or in a handle of the loop. The model does not foresee how far a loop gets: each
+callback checks what it is called with, and `world.quiet()` runs the loop until everything has
+happened that must.
+
+Each message has a number, which one of its frames tells. A `Pipe` knows the messages that are
+under way between two ends, in two lanes that are each in order: what went through a stream's
+queue, and what was sent on the raw socket. How the two mix is known within bounds.
+
+test_model.py lets hypothesis choose the actions, soak.py a seed.
+"""

@@ -1,0 +1,386 @@
+"""What is done to streams in a World.
+
+An action is a tuple that can be printed. `draw(pick)` makes one with the help of a `Pick`, which
+chooses by chance, or as hypothesis wants it. Streams and peers are given by numbers that count,
+modulo, what there is when the action is done.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import NamedTuple
+
+import zmq
+
+from model.callbacks import ERRORS
+from model.links import LINKS, Link
+
+SIZES = (0, 1, 20, 33, 34, 100, 600, 20_000)
+COUNTS = (1,) * 18 + (2, 3, 10, 10, 30, 300)  # of messages; the last, more than a turn's budget
+MOST_LINKS = 4  # open at the same time
+
+
+class Pick:
+    """Chooses by chance."""
+
+    def __init__(self, seed):
+        generator = random.Random(seed)
+        self.integer = generator.randint
+        self.choice = generator.choice
+
+    def chance(self, one_in):
+        return self.integer(1, one_in) == one_in
+
+    def sizes(self):
+        return tuple(self.choice(SIZES) for _ in range(self.choice((1, 1, 1, 2, 3, 5))))
+
+
+class Open(NamedTuple):
+    """A new link: a stream, the hub, and its peers."""
+
+    link: str
+    raw: bool  # the peers are raw sockets, not streams
+    peers: int
+    hwm: int  # of each socket; 0: none
+    hub_binds: bool
+    late: bool  # the peer connects later: see Connect
+    tcp: bool
+    told: bool  # on_send is registered from the start
+    mandatory: bool  # ROUTER_MANDATORY
+    early: int  # messages that raw peers send before there is a stream
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(
+            pick.choice(tuple(LINKS)), not pick.chance(3), pick.integer(1, 3),
+            pick.choice((0, 0, 0, 1, 3)), pick.chance(2), pick.chance(4), pick.chance(8),
+            pick.chance(2), pick.chance(2), pick.choice((0, 0, 0, 1, 5)),
+        )  # fmt: skip
+
+    def do(self, world):
+        if sum(link.open() for link in world.links) < MOST_LINKS:
+            if world.home.reference and self.link in ("REQ", "REP"):
+                return
+            world.links.append(Link(world, self))
+
+
+class Connect(NamedTuple):
+    """A late peer comes."""
+
+    link: int
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(0, 3))
+
+    def do(self, world):
+        late = [link for link in world.links if not link.connected]
+        if late:
+            link = late[self.link % len(late)]
+            if link.hub.open and all(peer.open for peer in link.peers):
+                link.connect()
+
+
+FORMS = {
+    "bytes": bytes,
+    "bytearray": bytearray,
+    "memoryview": lambda frame: memoryview(bytearray(frame)),
+    "Frame": zmq.Frame,
+}
+
+
+class Send(NamedTuple):
+    stream: int
+    sizes: tuple  # of the frames, in bytes
+    form: str = "bytes"
+    copy: bool = True
+    track: bool = False
+    own: bool = False  # a callback for this message alone
+    peer: int = 0  # to whom, of a ROUTER
+    mutate: bool = False  # change what was given, as soon as it was given
+    parts: bool = False  # frame by frame, with SNDMORE
+    echo: bool = False  # also the Frames that were received last
+    count: int = 1
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(
+            pick.integer(0, 5), pick.sizes(), pick.choice(tuple(FORMS)), not pick.chance(3),
+            pick.chance(3), pick.chance(3), pick.integer(0, 3), pick.chance(3), pick.chance(6),
+            pick.chance(6), pick.choice(COUNTS),
+        )  # fmt: skip
+
+    def do(self, world):
+        stream = world.stream(self.stream, "outs")
+        if stream is None:
+            return
+        ours = not world.home.reference
+        track = self.track and not self.copy and self.form != "Frame" and not self.echo
+        for _ in range(self.count):
+            message = stream.new_message(self.peer, self.sizes, False)
+            if self.echo:
+                message.frames += [frame.bytes for frame in world.frames]
+            given = [FORMS[self.form](frame) for frame in message.all_frames()]
+            if self.echo and world.frames:
+                given[-len(world.frames) :] = world.frames
+            message.status = None if self.copy else zmq.MessageTracker if track else object
+            stream.send(
+                message, given, self.own and ours, self.parts and ours,
+                copy=self.copy, track=track,
+            )  # fmt: skip
+            if self.mutate and ours:
+                self.change(given)
+
+    def change(self, given):
+        for frame in given:
+            if isinstance(frame, (bytearray, memoryview)) and (self.copy or len(frame) < 500):
+                frame[:] = b"!" * len(frame)
+        given.clear()
+
+
+class PeerSend(NamedTuple):
+    """Raw peers send to a stream."""
+
+    peer: int
+    sizes: tuple
+    count: int
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(0, 5), pick.sizes(), pick.choice(COUNTS))
+
+    def do(self, world):
+        raws = [raw for raw in world.raws if raw.outs]
+        for _ in range(self.count if raws else 0):
+            raws[self.peer % len(raws)].send_raw(0, self.sizes)
+
+
+class PeerReceive(NamedTuple):
+    peer: int
+    count: int
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(0, 5), pick.choice((1, 2, 10)))
+
+    def do(self, world):
+        raws = [raw for raw in world.raws if raw.ins]
+        for _ in range(self.count if raws else 0):
+            raws[self.peer % len(raws)].take_raw()
+
+
+class Receive(NamedTuple):
+    """on_recv(), for the first time or in place of another."""
+
+    stream: int
+    copy: bool = True
+    with_stream: bool = False
+    coroutine: bool = False
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(0, 5), not pick.chance(3), pick.chance(3), pick.chance(6))
+
+    def do(self, world):
+        if stream := world.stream(self.stream, "ins"):
+            # pyzmq's class starts coroutines on the loop of the thread, whichever that is
+            coroutine = self.coroutine and not world.home.reference
+            stream.receive(self.copy, self.with_stream, coroutine)
+
+
+class Pause(NamedTuple):
+    stream: int
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(0, 5))
+
+    def do(self, world):
+        stream = world.stream(self.stream, "ins")
+        if stream and not (world.home.reference and world.flushing()):  # it would drop the rest
+            stream.pause()
+
+
+class Tell(NamedTuple):
+    """on_send() and on_err()."""
+
+    stream: int
+    sends: bool
+    with_stream: bool
+    errors: bool
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(0, 5), not pick.chance(4), pick.chance(3), pick.chance(2))
+
+    def do(self, world):
+        if stream := world.stream(self.stream, "outs"):
+            if self.sends or stream.link.may_be_untold:
+                stream.tell(self.sends, self.with_stream)
+            if not world.home.reference:
+                stream.tell_errors(self.errors)
+
+
+class Touch(NamedTuple):
+    """Use of a stream's raw socket."""
+
+    stream: int
+    how: str
+    through: bool  # got from stream.socket
+    throttled: bool  # wait until libzmq looks at its commands again
+    sizes: tuple
+
+    HOW = ("EVENTS", "poll", "Poller", "shadow", "receive", "send")
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(
+            pick.integer(0, 5), pick.choice(cls.HOW), not pick.chance(4), pick.chance(4),
+            pick.sizes(),
+        )  # fmt: skip
+
+    def do(self, world):
+        stream = world.stream(self.stream)
+        if stream is None or world.home.reference:
+            return
+        world.raw_use = True
+        if self.throttled:
+            end = time.monotonic() + 0.002
+            while time.monotonic() < end:
+                pass
+        socket = stream.stream.socket if self.through else stream.socket
+        if self.how == "EVENTS":
+            socket.getsockopt(zmq.EVENTS)
+        elif self.how == "poll":
+            socket.poll(0)
+        elif self.how == "Poller":
+            poller = zmq.Poller()
+            poller.register(socket, zmq.POLLIN | zmq.POLLOUT)
+            poller.poll(0)
+        elif self.how == "shadow":
+            zmq.Socket(shadow=socket.underlying).getsockopt(zmq.EVENTS)
+        elif self.how == "receive" and stream.ins:
+            stream.take_raw()
+        elif self.how == "send" and stream.outs:
+            stream.send_raw(0, self.sizes)
+
+
+class Flush(NamedTuple):
+    stream: int
+    flag: int = zmq.POLLIN | zmq.POLLOUT
+    limit: int | None = None
+    propagate: bool = False  # in a callback: its exception is raised on
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(
+            pick.integer(0, 5), pick.choice((3, 3, zmq.POLLIN, zmq.POLLOUT)),
+            pick.choice((None, None, 0, 1, 2, 5, 100)), pick.chance(3),
+        )  # fmt: skip
+
+    def do(self, world):
+        stream = world.stream(self.stream)
+        if stream is None:
+            return None
+        if world.home.reference and (world.in_callback or self.limit is not None):
+            return None
+        error = stream.flush(self.flag, self.limit)
+        return error if self.propagate else None
+
+
+class Close(NamedTuple):
+    stream: int
+    linger: int | None = None
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(0, 5), pick.choice((None, 0, 1000)))
+
+    def do(self, world):
+        stream = world.stream(self.stream)
+        if stream is None:
+            return
+        if world.home.reference and (world.in_callback or stream.stream.sending()):
+            return  # it would send, and wait for the peer; it would drop what is queued
+        hub = stream.link.hub
+        if stream.link.mandatory and stream is not hub and hub.open:
+            return  # which of the hub's messages would fail, is not foreseen
+        stream.close(self.linger)
+
+
+class Plan(NamedTuple):
+    """What the stream's next callback does, whichever it is."""
+
+    stream: int
+    actions: tuple
+    error: str | None = None  # what it raises then
+
+    @classmethod
+    def draw(cls, pick):
+        actions = tuple(
+            pick.choice(IN_CALLBACKS).draw(pick) for _ in range(pick.choice((0, 1, 1, 2, 3)))
+        )
+        return cls(pick.integer(0, 5), actions, pick.choice((None, None, None, *ERRORS)))
+
+    def do(self, world):
+        if stream := world.stream(self.stream):
+            error = None if world.home.reference else self.error
+            stream.plans.append(self._replace(error=error))
+
+
+class Soon(NamedTuple):
+    """An action in a handle of the loop."""
+
+    action: tuple
+    delay: float | None = None  # seconds
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.choice(IN_CALLBACKS).draw(pick), pick.choice((None, None, 0, 0.001)))
+
+    def do(self, world):
+        def handle():
+            world.scheduled -= 1
+            world.do(self.action)
+            world.event()
+
+        world.scheduled += 1
+        if self.delay is None:
+            world.loop.call_soon(handle)
+        else:
+            world.loop.call_later(self.delay, handle)
+
+
+class Run(NamedTuple):
+    """The loop runs for a few iterations."""
+
+    iterations: int
+
+    @classmethod
+    def draw(cls, pick):
+        return cls(pick.integer(1, 5))
+
+    def do(self, world):
+        world.run(self.iterations)
+
+
+class Quiet(NamedTuple):
+    """The loop runs until everything is handled that can be."""
+
+    @classmethod
+    def draw(cls, pick):
+        return cls()
+
+    def do(self, world):
+        world.quiet()
+
+
+IN_CALLBACKS = (
+    Send, Send, PeerSend, PeerSend, PeerReceive, Receive, Pause, Tell, Touch, Flush, Flush, Close,
+    Connect,
+)  # fmt: skip
+EVERYWHERE = (
+    Run, Send, PeerSend, Receive, Plan, Quiet, Flush, Touch, Pause, Tell, Soon, PeerReceive,
+    Connect, Close, Open,
+)  # fmt: skip

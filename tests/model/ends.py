@@ -1,0 +1,240 @@
+"""The ends of links, and the messages that are under way between them."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import zmq
+
+
+class Broken(AssertionError):
+    """A promise is broken. `kind`: lost, doubled, reordered, stalled or wrong."""
+
+    def __init__(self, kind, text):
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+
+
+def ensure(condition, *text, kind="wrong"):
+    if not condition:
+        raise Broken(kind, " ".join(map(str, text)))
+
+
+class Message:
+    """What was sent, and what is known of its way."""
+
+    def __init__(self, number, frames, pipes, raw, to):
+        self.number = number
+        self.frames = frames  # bytes, without a ROUTER's address
+        self.pipes = pipes  # where it goes; none: to a peer that does not exist
+        self.raw = raw  # sent on the raw socket, not through the stream
+        self.to = to  # a ROUTER's address of the peer, or None
+        self.key = None  # messages of a stream that have the same key leave its queue in order
+        self.queued = False  # in the stream's queue, as far as is known
+        self.own = None  # the Callback given to its send, if any
+        self.status = None  # what its callback is to be told: None, a class, or `object`: anything
+        self.bounds = {}  # {pipe: (least, most)} of the other lane's messages come before it
+
+    def __repr__(self):
+        return f"#{self.number}"
+
+    def all_frames(self):
+        return self.frames if self.to is None else [self.to, *self.frames]
+
+
+def frames_of(number, sizes):
+    """Frames of these sizes in bytes; one of them tells the number, and may be larger."""
+    frames = [bytes([65 + (number + i) % 26]) * size for i, size in enumerate(sizes)]
+    place = number % len(sizes)
+    frames[place] = (b"#%d;" % number).ljust(sizes[place], b".")
+    return frames
+
+
+def number_in(frames):
+    for frame in frames:
+        if frame[:1] == b"#":
+            return int(frame[1 : frame.index(b";")])
+    raise Broken("wrong", f"a message that nobody sent: {frames!r:.200}")
+
+
+class Pipe:
+    """The messages under way from one end to another."""
+
+    def __init__(self, sender, receiver):
+        self.sender, self.receiver = sender, receiver
+        # two of each: of what goes through the stream's queue, and of what was sent raw
+        self.lanes = deque(), deque()  # of messages under way
+        self.sent = [0, 0]
+        self.taken = [0, 0]
+        self.certain = True  # False: a flush dropped messages, or a close lost some
+        self.optional = False  # the sender's close() may have lost any of them
+
+    def __len__(self):
+        return len(self.lanes[0]) + len(self.lanes[1])
+
+    def add(self, message):
+        """`message` was sent: by the raw socket just now, or by the stream, when it can."""
+        if not self.receiver.open:
+            return
+        if message.raw:
+            message.bounds[self] = self.sender.handed_over(self)
+        else:
+            message.bounds[self] = self.sent[1], None
+        self.lanes[message.raw].append(message)
+        self.sent[message.raw] += 1
+
+    def told(self, message):
+        """The stream has handed `message` to libzmq: after all raw ones up to now."""
+        if self in message.bounds:
+            message.bounds[self] = self.sent[1], self.sent[1]
+
+    def take(self, message):
+        """`message` has come to the receiver: nothing before it may be missing."""
+        ensure(self in message.bounds, message, "came to", self.receiver, "again", kind="doubled")
+        lane = self.lanes[message.raw]
+        while lane[0] is not message:
+            if not self.optional:
+                ensure(self.receiver.dropped > 0, message, "came to", self.receiver,
+                       "before", lane[0], kind="reordered")  # fmt: skip
+                self.receiver.dropped -= 1
+            self.remove(lane[0])
+            self.taken[message.raw] += 1
+        least, most = message.bounds[self]
+        others = self.taken[not message.raw]
+        self.remove(message)
+        self.taken[message.raw] += 1
+        if self.certain:
+            ensure(least <= others and (most is None or others <= most), message, "came to",
+                   self.receiver, "after", others, "of", least, most, kind="reordered")  # fmt: skip
+
+    def remove(self, message):
+        lane = self.lanes[message.raw]
+        if lane[0] is message:
+            lane.popleft()
+        else:
+            lane.remove(message)
+        del message.bounds[self]
+
+    def not_sent(self, message):
+        """`message` failed, or its stream was closed before."""
+        if self in message.bounds:
+            self.remove(message)
+            self.sent[message.raw] -= 1
+
+    def waiting(self):
+        """How many messages libzmq has for the receiver; None: it is not known."""
+        outbox = self.sender.outbox
+        if self.sender.closing:
+            return None
+        if outbox is None:
+            return len(self)
+        if self.sender.untold:
+            return None if self.sender.stream.sending() else len(self)
+        return len(self) - self.sender.queued_for(self)
+
+    def forget(self):
+        """What is under way will not come, or need not."""
+        for lane in self.lanes:
+            for message in lane:
+                del message.bounds[self]
+            lane.clear()
+        self.certain = False
+
+
+class End:
+    """One end of a link: a socket."""
+
+    outbox = None  # of a stream: {key: deque of messages}
+    untold = closing = False
+
+    def __init__(self, world, link, kind, name, **options):
+        self.world, self.link, self.kind, self.name = world, link, kind, name
+        self.address = name.encode()
+        if kind in (zmq.DEALER, zmq.REQ):
+            options["routing_id"] = self.address
+        self.socket = world.home.socket(kind, sndhwm=link.hwm, rcvhwm=link.hwm, **options)
+        self.socket.copy_threshold = 500
+        self.ins, self.outs = [], []
+        self.open = True
+        self.dropped = 0  # how many messages of its pipes a flush may have dropped
+        self.alternating = kind in (zmq.REQ, zmq.REP)
+        self.may_send = kind != zmq.REP
+
+    def __repr__(self):
+        return self.name
+
+    def new_message(self, peer, sizes, raw):
+        """A message for everybody, or of a ROUTER for `peer`, the last of which does not exist."""
+        pipes, to, key = self.outs, None, None
+        if self.kind == zmq.ROUTER:
+            peer %= len(self.outs) + 1
+            pipes, to = self.outs[peer : peer + 1], b"nobody"
+            for key in pipes:
+                to = key.receiver.address
+        number = next(self.world.numbers)
+        message = Message(number, frames_of(number, sizes), pipes, raw, to)
+        message.key = key
+        self.world.messages[number] = message
+        return message
+
+    def send_raw(self, peer, sizes):
+        """Send on the raw socket."""
+        message = self.new_message(peer, sizes, True)
+        try:
+            self.socket.send_multipart(message.all_frames(), zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            self.check_error(error, message)
+            return
+        ensure(self.may_send or not self.alternating, self, "sent when it may not")
+        self.may_send = not self.alternating
+        self.world.note(self, "sent raw", message)
+        for pipe in message.pipes:
+            pipe.add(message)
+
+    def check_error(self, error, message=None):
+        """libzmq refused something: may it?"""
+        if error.errno == zmq.EFSM:
+            ensure(self.alternating and (message is None or not self.may_send), self, error)
+        elif error.errno == zmq.EHOSTUNREACH:
+            ensure(message.to and not any(p.receiver.open for p in message.pipes), self, error)
+        else:
+            ensure(error.errno == zmq.EAGAIN, self, error)
+
+    def take(self, frames):
+        """A message has come to this end."""
+        sender = None
+        if self.kind == zmq.ROUTER:
+            sender, *frames = frames
+        message = self.world.messages[number_in(frames)]
+        ensure(frames == message.frames, message, "has changed:", frames, "for", message.frames)
+        pipe = next((pipe for pipe in message.pipes if pipe.receiver is self), None)
+        ensure(pipe is not None, message, "was not sent to", self)
+        ensure(sender is None or sender == pipe.sender.address, message, "is not of", sender)
+        self.world.note(self, "got", message)
+        pipe.take(message)
+        self.may_send = True
+        self.world.counts["received"] += 1
+
+    def take_raw(self):
+        """Receive on the raw socket. Returns whether there was a message."""
+        try:
+            frames = self.socket.recv_multipart(zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            self.check_error(error)
+            return False
+        self.take(frames)
+        return True
+
+    def settle_dropped(self):
+        """Once all has come that was to come, it is known what a flush had dropped."""
+        if self.dropped and self.dropped == sum(map(len, self.ins)):
+            for pipe in self.ins:
+                pipe.forget()
+            self.dropped = 0
+
+
+class Raw(End):
+    """A raw socket, used by the test alone."""
+
+    def handed_over(self, pipe):
+        return 0, 0

@@ -1,0 +1,99 @@
+"""What connects the ends: kinds of sockets, transports, high-water marks."""
+
+from __future__ import annotations
+
+import itertools
+
+import zmq
+
+from model.ends import Pipe, Raw
+from model.stream import Stream
+
+LINKS = {  # kinds of the hub and its peers, whether they send, how many peers there may be
+    "PULL": (zmq.PULL, zmq.PUSH, False, True, 2),
+    "PUSH": (zmq.PUSH, zmq.PULL, True, False, 1),
+    "PAIR": (zmq.PAIR, zmq.PAIR, True, True, 1),
+    "DEALER": (zmq.DEALER, zmq.DEALER, True, True, 1),
+    "ROUTER": (zmq.ROUTER, zmq.DEALER, True, True, 3),
+    "DEALER to ROUTER": (zmq.DEALER, zmq.ROUTER, True, True, 1),
+    "PUB": (zmq.PUB, zmq.SUB, True, False, 2),
+    "SUB": (zmq.SUB, zmq.PUB, False, True, 2),
+    "REQ": (zmq.REQ, zmq.REP, True, True, 1),
+    "REP": (zmq.REP, zmq.REQ, True, True, 1),
+}
+PLAIN = ("PULL", "PUSH", "PAIR", "DEALER")
+_addresses = itertools.count()
+
+
+class Link:
+    """A hub, which is a stream, its peers, and what is between them: as an actions.Open says."""
+
+    def __init__(self, world, spec):
+        hub_kind, peer_kind, hub_sends, peers_send, most = LINKS[spec.link]
+        count = min(spec.peers, most)
+        plain = spec.link in PLAIN
+        # (pyzmq's class waits for ever if the peer goes between its looks at EVENTS and its send)
+        self.tcp = plain and spec.tcp and not world.home.reference
+        self.instant = not self.tcp  # what was sent has arrived
+        late = plain and spec.late and self.instant and count == 1
+        # (pyzmq's class is deaf when its socket is used to connect)
+        self.connected = not late or (world.home.reference and not spec.raw)
+        self.hwm = spec.hwm if plain and self.instant else 0
+        self.mandatory = False
+        if spec.link == "ROUTER" and not world.home.reference:
+            self.hwm = spec.hwm
+            # without ROUTER_MANDATORY, libzmq drops at the high-water mark
+            self.mandatory = spec.mandatory or self.hwm > 0
+        # Of a message that may have to wait, or fail, somebody is told: else no event would show
+        # that it was sent.
+        self.may_be_untold = self.instant and self.connected and not self.hwm
+        self.may_be_untold &= not self.mandatory and spec.link not in ("REQ", "REP")
+        number = len(world.links)
+        options = {"router_mandatory": 1} if self.mandatory else {}
+        self.hub = Stream(world, self, hub_kind, f"s{number}", **options)
+        peer_class, letter = (Raw, "p") if spec.raw else (Stream, "s")
+        self.peers = [
+            peer_class(world, self, peer_kind, f"{letter}{number}.{i}") for i in range(count)
+        ]
+        for peer in self.peers:
+            if hub_sends:
+                self.pipe(self.hub, peer)
+            if peers_send:
+                self.pipe(peer, self.hub)
+        self.bound, self.others = self.hub, self.peers
+        if count == 1 and self.connected and not spec.hub_binds:
+            self.bound, self.others = self.peers[0], [self.hub]
+        name = f"inproc://model-{next(_addresses)}"
+        self.bound.socket.bind("tcp://127.0.0.1:*" if self.tcp else name)
+        if self.connected:
+            self.connect()
+        if spec.raw and peers_send and self.connected:
+            for _ in range(spec.early):
+                self.peers[0].send_raw(0, (20,))
+        for end in [self.hub, *self.peers]:
+            if isinstance(end, Stream):
+                end.open_stream(spec.told or not self.may_be_untold)
+        (world.raws if spec.raw else world.streams).extend(self.peers)
+        world.streams.append(self.hub)
+
+    def pipe(self, sender, receiver):
+        pipe = Pipe(sender, receiver)
+        sender.outs.append(pipe)
+        receiver.ins.append(pipe)
+
+    def connect(self):
+        for end in self.others:
+            used = end.socket
+            if isinstance(end, Stream) and end.stream is not None:
+                used, end.world.raw_use = end.stream, True
+            used.connect(self.bound.socket.last_endpoint.decode())
+        for end in [self.hub, *self.peers]:
+            if end.kind == zmq.SUB:
+                end.socket.subscribe(b"")
+        if not self.hub.stream:
+            for end in [self.hub, *self.peers] * 2:
+                end.socket.getsockopt(zmq.EVENTS)  # has subscriptions and identities looked at
+        self.connected = True
+
+    def open(self):
+        return self.hub.open or any(isinstance(peer, Stream) and peer.open for peer in self.peers)

@@ -1,0 +1,313 @@
+"""What there is, what was done to it, and what must come of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections import Counter, deque
+
+import zmq
+
+from model.callbacks import Leave
+from model.ends import Broken, ensure
+
+PATIENCE = 10  # seconds: generous, for loaded machines
+SHORT_PATIENCE = 1  # once something was found to stall, for attempts at showing it in fewer steps
+
+
+class World:
+    """What there is, what was done, and what must come of it."""
+
+    patience = PATIENCE
+
+    def __init__(self, home):
+        self.home = home
+        self.loop = home.loop
+        self.trail = deque(maxlen=1000)  # what was done and what came of it
+        self.counts = Counter()
+        self.numbers = itertools.count()
+        self.messages = {}
+        self.streams, self.raws, self.links = [], [], []
+        self.frames = []  # zmq.Frames of the last message that was received with copy=False
+        self.stack = []  # flushes and closes under way, innermost last
+        self.in_callback = 0
+        self.depth = 0  # of actions in actions
+        self.failure = None  # the first thing that was Broken
+        self.unreported = []  # [(stream, exception)] that the loop's handler is to get
+        self.leaving = None  # the exception that is to leave the loop
+        self.scheduled = 0  # handles and coroutines that have not yet run
+        self.raw_use = False  # somebody used the raw socket of a stream
+        self.look = None  # called after each event while somebody waits
+        self.hold, self.holds = "", 0  # see begin_hold()
+        self.log = []
+        self.handler = logging.Handler()
+        self.handler.emit = lambda record: self.log.append(record.getMessage())
+        self.logger = logging.getLogger("zmqstream")
+        self.logger.addHandler(self.handler)
+        self.logger.propagate = False
+
+    # -- what happens --------------------------------------------------------------------------
+
+    def note(self, *what):
+        """For the story: an action, or an end, what it did, and the message."""
+        if len(what) == 3 and self.trail and self.trail[-1][:3] == [self.depth, *what[:2]]:
+            self.trail[-1].append(what[2])
+        else:
+            self.trail.append([self.depth, *what])
+
+    @contextlib.contextmanager
+    def checking(self):
+        """What is found broken in a callback is raised by the outermost do()."""
+        try:
+            yield
+        except Exception as error:
+            if self.failure is None:
+                self.failure = error
+                if not isinstance(error, Broken):
+                    self.failure = Broken("wrong", repr(error))
+                    self.failure.__cause__ = error
+                self.note("BROKEN", error)
+
+    def event(self):
+        if self.look is not None:
+            self.look()
+
+    def do(self, action):
+        """Do something, and see what came of it."""
+        self.note(action)
+        self.counts["operations"] += 1
+        self.depth += 1
+        try:
+            with self.checking():
+                return action.do(self)
+        finally:
+            self.depth -= 1
+            if self.depth == 0:
+                with self.checking():
+                    self.check()
+                self.raise_failure()
+
+    def stream(self, number, needs=None):
+        """An open stream; `needs`: one that has pipes in ("ins") or out ("outs")."""
+        streams = [s for s in self.streams if s.open and (needs is None or getattr(s, needs))]
+        return streams[number % len(streams)] if streams else None
+
+    def raise_failure(self):
+        if self.failure is not None:
+            self.failure.args = (f"{self.failure.args[0]}\n{self.story()}",)
+            raise self.failure
+
+    def story(self):
+        lines = []
+        for depth, *what in self.trail:
+            if len(what) > 8:
+                what[5:-1] = [f"... ({len(what) - 2})"]
+            lines.append("    " * depth + " ".join(map(str, what)))
+        return "\n".join(lines)
+
+    # A flushed stream gets no turn until the loop has run what was scheduled before. A further
+    # flush meanwhile, of any stream, does not make that longer (pyzmq's neither). So one handle is
+    # scheduled before the flush, until which no turn may come, and one after it, until which
+    # further flushes promise nothing.
+
+    def begin_hold(self):
+        if self.hold:
+            return None
+        self.hold = "no turns"
+        return self.loop.call_soon(self.release)
+
+    def end_hold(self, handle, handled):
+        if handled and (handle is not None or self.hold == "no promise"):
+            self.holds += 1
+            self.loop.call_soon(self.forget_hold)
+        elif handle is not None:
+            handle.cancel()
+            self.hold = ""
+
+    def release(self):
+        self.hold = "no promise"
+        for stream in self.streams:
+            stream.held = False
+
+    def forget_hold(self):
+        self.holds -= 1
+        if not self.holds:
+            self.hold = ""
+
+    def flushing(self):
+        """The flush that calls what is called now, or None: the loop, or a close, does."""
+        return self.stack[-1] if self.stack and self.stack[-1].is_flush else None
+
+    def will_raise(self, owner, error):
+        """`error` is about to leave a callback of `owner`: who is to get it?"""
+        frame = self.stack[-1] if self.stack else None
+        if frame is not None and (frame.is_flush or isinstance(error, Leave)):
+            frame.error = error
+        elif isinstance(error, Leave):
+            self.leaving = error
+        else:
+            self.unreported.append((owner, error))
+
+    def check_reports(self):
+        """Each exception is reported once, with its stream."""
+        for context in self.home.errors:
+            error = context.get("exception")
+            for i, (owner, expected) in enumerate(self.unreported):
+                if expected is error:
+                    ensure(context.get("stream") is owner.stream, "reported without", owner)
+                    del self.unreported[i]
+                    break
+            else:
+                raise Broken("wrong", f"reported, and not expected or twice: {context}")
+        self.home.errors.clear()
+
+    def check(self):
+        self.check_reports()
+        ensure(self.leaving is None, "did not leave the loop:", self.leaving)
+        ensure(not self.log, "logged:", self.log)
+        for stream in self.streams:
+            stream.check()
+        if not self.raw_use and self.home.name.startswith("own"):
+            repaired = self.loop._reactor.repaired
+            ensure(not repaired, "edges were lost without raw use:", repaired, kind="stalled")
+
+    # -- running the loop ----------------------------------------------------------------------
+
+    def run_loop(self):
+        """Run the loop until somebody calls finish(), again if an exception leaves it."""
+        self.finished = False
+        while not self.finished:
+            try:
+                self.loop.run_forever()
+            except Leave as error:
+                ensure(error is self.leaving, "left the loop:", error)
+                self.leaving = None
+
+    def finish(self):
+        self.finished = True
+        self.loop.stop()
+
+    def run(self, iterations):
+        def step():
+            nonlocal iterations
+            iterations -= 1
+            if iterations > 0:
+                self.loop.call_soon(step)
+            else:
+                self.finish()
+
+        self.loop.call_soon(step)
+        self.run_loop()
+
+    def quiet(self):
+        """Run the loop until all was handled that can be, and nothing wakes it but that."""
+        self.drain_raws(self.patience)
+        while self.failure is None and self.unmet():
+            self.wait()
+            self.drain_raws(self.patience)
+        self.run(2)
+        for end in self.streams + self.raws:
+            end.settle_dropped()
+        for stream in self.streams:
+            if stream.open and stream.untold and not stream.stream.sending():
+                stream.all_sent()
+        self.check_reports()
+        ensure(not self.unreported, "not reported:", self.unreported)
+
+    def wait(self):
+        spinning = False
+
+        def look():
+            nonlocal spinning
+            with self.checking():
+                self.drain_raws()
+            if self.failure or not self.unmet():
+                self.finish()
+            # no event tells that these have sent: turn the loop, which they do not need
+            elif not spinning and any(stream.silent() for stream in self.streams):
+                spinning = True
+                self.loop.call_soon(spin)
+
+        def spin():
+            nonlocal spinning
+            spinning = False
+            if self.look is look:
+                look()
+
+        def expire():
+            if unmet := self.unmet():
+                World.patience = SHORT_PATIENCE
+                with self.checking():
+                    raise Broken(self.kind_of(unmet), unmet)
+            look()
+
+        timer = self.loop.call_later(self.patience, expire)
+        self.look = look
+        self.loop.call_soon(spin)
+        try:
+            self.run_loop()
+        finally:
+            self.look = None
+            timer.cancel()
+
+    def unmet(self):
+        """What has still to happen, or None."""
+        if self.scheduled:
+            return f"{self.scheduled} handles or coroutines have not run"
+        for stream in self.streams:
+            if unmet := stream.open and stream.unmet():
+                return unmet
+        for raw in self.raws:
+            for pipe in raw.ins if raw.link.instant else ():
+                if pipe.waiting() and not pipe.optional:
+                    return f"{raw} has not got {[*pipe.lanes[0], *pipe.lanes[1]][:5]}"
+        return None
+
+    def kind_of(self, unmet):
+        """Whether what has not come is still there, or lost."""
+        for end in self.streams + self.raws:
+            if unmet.startswith(f"{end} has not got"):
+                there = end.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN
+                return "stalled" if there else "lost"
+        return "stalled"
+
+    def drain_raws(self, patience=0):
+        """Read what came to raw sockets; what was sent to them over tcp is waited for."""
+        for raw in self.raws:
+            while raw.ins and raw.take_raw():
+                pass
+            if patience and raw.link.tcp:
+                while any(pipe.waiting() for pipe in raw.ins):
+                    ensure(raw.socket.poll(patience * 1000), raw, "got nothing", kind="lost")
+                    raw.take_raw()
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def end(self):
+        """Handle what there is, close everything and see that nothing follows."""
+        self.depth += 1
+        broken = self.failure is not None
+        try:
+            if not broken:
+                with self.checking():
+                    for stream in self.streams:
+                        # libzmq 4.3.5 aborts if a socket is closed with LINGER 0 in the middle of
+                        # a multipart message on tcp, and the peer closes, too (session_base.cpp)
+                        if stream.link.tcp and stream.open and stream.ins:
+                            stream.receive(True, False, False)
+                    self.quiet()
+                    self.check()
+                    for link in self.links:
+                        for end in [link.hub, *link.peers]:
+                            if end.outbox is not None and end.open:
+                                end.close()
+                    self.quiet()
+                    self.check()
+        finally:
+            self.home.errors.clear()
+            self.home.close()
+            self.logger.removeHandler(self.handler)
+            self.logger.propagate = True
+        if not broken:
+            self.raise_failure()

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""A million random operations on each home, checked by the model (tests/model): not run by pytest.
+
+    nice python tests/soak.py                                 # all homes, some minutes each
+    nice python tests/soak.py own-epoll --operations 100000
+    python tests/soak.py own-epoll --episode 1-17             # that alone, in the fewest steps
+
+Prints how many messages were lost, doubled, out of order or stalled, how often another promise was
+broken, and the episode of each of these. Exits with status 1 if there was any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+
+import conftest
+from model import actions
+from model.ends import Broken
+from model.world import SHORT_PATIENCE, World
+
+STEPS = 300  # of an episode, which begins with new sockets on a new loop
+KINDS = ("lost", "doubled", "reordered", "stalled", "wrong")
+FREQUENT = ("Run", "Send", "PeerSend", "Plan", "Receive")
+
+
+def actions_of(seed):
+    """The actions of an episode."""
+    pick = actions.Pick(seed)
+    kinds = list(actions.EVERYWHERE)
+    kinds += [kind for kind in kinds if kind.__name__ in FREQUENT] * 4
+    return [actions.Open.draw(pick)] + [pick.choice(kinds).draw(pick) for _ in range(STEPS)]
+
+
+def perform(name, steps):
+    """Do it all on a new home. Returns the World, and what was Broken or None."""
+    if "-" in name:
+        os.environ["ZMQSTREAM_POLLER"] = name.partition("-")[2]
+    world = World(conftest.Home(name))
+    try:
+        try:
+            for action in steps:
+                world.do(action)
+        finally:
+            world.end()
+    except Broken as broken:
+        return world, broken
+    return world, None
+
+
+def headline(broken):
+    """What was broken, without names and numbers."""
+    return re.sub("[0-9.]+", "", str(broken).splitlines()[0])[:30]
+
+
+def shorten(name, steps, broken):
+    """Break it in the same way with fewer steps, as few as can be found."""
+    line = headline(broken)
+    size = len(steps) // 2
+    while size:
+        begin = 0
+        while begin < len(steps):
+            fewer = steps[:begin] + steps[begin + size :]
+            other = perform(name, fewer)[1]
+            if other is not None and headline(other) == line:
+                steps, broken = fewer, other
+            else:
+                begin += size
+        size //= 2
+    return broken
+
+
+def show(name, seed):
+    """Do an episode again, and tell what broke it. Returns the exit status."""
+    steps = actions_of(seed)
+    broken = perform(name, steps)[1]
+    if broken is None:
+        print("nothing is broken")
+        return 0
+    World.patience = SHORT_PATIENCE
+    print(shorten(name, steps, broken))
+    return 1
+
+
+def soak(name, operations, seed):
+    """Returns what there is to count."""
+    counts = collections.Counter()
+    begin = time.monotonic()
+    while counts["operations"] < operations:
+        this = f"{seed}-{counts['episodes']}"
+        world, broken = perform(name, actions_of(this))
+        counts.update(world.counts)
+        counts["episodes"] += 1
+        if broken is not None:
+            counts[broken.kind] += 1
+            print(f"{name} --episode {this}: {str(broken).splitlines()[0]}", flush=True)
+    counts["seconds"] = round(time.monotonic() - begin)
+    return counts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = conftest.IMPLEMENTATIONS
+    parser.add_argument("homes", nargs="*", metavar="home", help=", ".join(names))
+    parser.add_argument("--operations", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--episode", help="this one alone, with all that was done")
+    options = parser.parse_args()
+    warnings.simplefilter("error")
+    logging.getLogger("tornado.general").disabled = True  # what pyzmq's class has to say
+    homes = options.homes or names
+    if options.episode:
+        return show(homes[0], options.episode)
+    columns = ("operations", "received", *KINDS, "seconds")
+    rows = [("home", *columns)]
+    for name in homes:
+        counts = soak(name, options.operations, options.seed)
+        rows.append((name, *(f"{counts[column]:,}" for column in columns)))
+    for row in rows:
+        print(f"{row[0]:18}", *(f"{cell:>10}" for cell in row[1:]))
+    return int(any(cell != "0" for row in rows[1:] for cell in row[3:-1]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
