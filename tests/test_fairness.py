@@ -130,6 +130,34 @@ def test_a_hundred_floods_and_a_timer(home):
     home.run_until(lambda: min(counts) > 0)
 
 
+def test_iterations_of_a_busy_loop_do_not_grow(home):
+    """One pass in each, however often sweeps came by in the meantime."""
+    handled = 0
+
+    def count():
+        nonlocal handled
+        handled += 1
+        busy(20e-6)
+
+    for _ in range(50):
+        flooded(home, count)
+    seen = home.recorder()
+    end = time.monotonic() + 0.6  # a dozen sweeps on a foreign loop
+
+    def each_iteration():
+        seen.append(handled)
+        if time.monotonic() < end:
+            home.loop.call_soon(each_iteration)
+        else:
+            ended.append(1)
+
+    ended = home.recorder()
+    home.loop.call_soon(each_iteration)
+    home.wait(ended)
+    # a pass of 2 ms, and the turn of 1 ms in which it ends, are 150 messages of 20 us
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 300
+
+
 def test_other_descriptors_get_their_turn(home):
     flooded(home, lambda: None)
     read, write = os.pipe()

@@ -147,7 +147,7 @@ cdef class Reactor:
     cdef int end_hold(self) except -1
     cdef int check_loop(self) except -1
 
-    cdef int call_soon(self, object callback) except -1
+    cdef int call_soon(self, object callback, tuple args) except -1
     cdef int hold(self) except -1
     cdef int grow_old(self) noexcept
     cdef int add(self, Source source) except -1
@@ -196,6 +196,9 @@ cdef class GuestReactor(Reactor):
     """On somebody else's loop: the epoll descriptor is one reader of it."""
     cdef bint attached          # registered with the loop
     cdef object timer           # the TimerHandle of the next sweep, or None
+    cdef int64_t asked          # calls that wake() has asked for; only the last one counts
+    cdef int64_t answered       # the last that came
+    cdef int64_t asked_then     # `asked` at the last sweep
 
     cdef int attach(self) except -1
     cdef int detach(self) except -1

@@ -338,7 +338,8 @@ cdef class GuestReactor(Reactor):
         if self.generation == fork_generation:
             self.sleeping = False  # first: the loop's thread may run _on_call() before we go on
             try:
-                self.call_soon(self._on_call)
+                self.asked += 1
+                self.call_soon(self._on_call, (self.asked,))
             except BaseException:
                 self.sleeping = True
                 raise
@@ -355,7 +356,10 @@ cdef class GuestReactor(Reactor):
         self.enqueue(source)
         self.dispatch()
 
-    def _on_call(self):
+    def _on_call(self, int64_t asked):
+        if asked != self.asked:
+            return  # given up for lost, and asked for again
+        self.answered = asked
         self.sleeping = True
         self.dispatch()
 
@@ -396,8 +400,12 @@ cdef class GuestReactor(Reactor):
         self.timer = self.loop.call_later(
             (RETRY_NS if self.retrying else SWEEP_NS) * 1e-9, self._on_timer)
         self.epoch += 1
-        self.sleeping = True  # a loop that ran out of memory may have lost our call, or
-        self.grow_old()       # that of a hold
+        # A loop that ran out of memory may have lost our call, or that of a hold. One that was asked
+        # for before the last timer has been answered by now.
+        if self.answered < self.asked_then:
+            self.sleeping = True
+        self.asked_then = self.asked
+        self.grow_old()
         self.sweep()
         while self.cursor:
             self.sweep()

@@ -249,11 +249,11 @@ cdef class Reactor:
         source.ready_prev = source.ready_next = NULL
         return 0
 
-    cdef int call_soon(self, object callback) except -1:
+    cdef int call_soon(self, object callback, tuple args) except -1:
         if asyncio._get_running_loop() is self.loop:
-            self.loop.call_soon(callback)
+            self.loop.call_soon(callback, *args)
         else:
-            self.loop.call_soon_threadsafe(callback)
+            self.loop.call_soon_threadsafe(callback, *args)
         return 0
 
     cdef int hold(self) except -1:
@@ -263,7 +263,7 @@ cdef class Reactor:
         """
         if not self.holding and not self.loop.is_closed():
             # Always a call of its own: another that is under way may be of this very iteration.
-            self.call_soon(self._on_hold_end)
+            self.call_soon(self._on_hold_end, ())
             self.holding = True
             self.held_for = 0
         return 0
