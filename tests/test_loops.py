@@ -367,6 +367,18 @@ def test_a_loop_that_is_closed_with_its_descriptors(kind, context, all_fds):
     assert not term.is_alive()
 
 
+@pytest.mark.parametrize("kind", ["own facade", "tornado", "tornado on own"])
+def test_a_loop_that_is_closed_with_descriptors_that_are_closed(kind, context, caplog):
+    """Nobody is told: that is how fixtures of tests end."""
+    loop = new_loop(kind)
+    echo = Echo(context, loop)
+    run_on(loop, echo.round_trips(3))
+    echo.stream.socket.close()
+    echo.other.socket.close()
+    loop.close(all_fds=True)  # warnings are errors here, and would be in the log
+    assert not caplog.records
+
+
 def test_only_what_the_program_imports_is_imported():
     """A stream that runs on our loop and on asyncio's needs neither Tornado nor uvloop."""
     script = """

@@ -74,8 +74,12 @@ cdef class Reactor:
         return len(self.sources)
 
     def streams(self):
-        """A list of the streams that are open."""
-        return [source for source in self.sources if isinstance(source, Stream)]
+        """A list of the streams whose socket is open."""
+        cdef Source source
+        return [
+            source for source in self.sources
+            if isinstance(source, Stream) and source.handle() is not NULL
+        ]
 
     cdef int check(self) except -1:
         """Raise where the sources cannot be used any more."""
