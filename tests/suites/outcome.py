@@ -24,6 +24,7 @@ class Run:
     number: int
     outcomes: dict[str, str] = field(default_factory=dict)  # of each test
     streams: dict[tuple[str, str], int] = field(default_factory=dict)  # by program and class
+    left: int = 0  # processes that were there when pytest had ended
     seconds: float = 0
     problem: str = ""  # why it did not come to its end
 
@@ -137,10 +138,10 @@ def streams_table(verdicts: list[Verdict]) -> str:
 
 
 def report(verdicts: list[Verdict]) -> str:
-    heads = ["suite", "class, run", "passed", "failed", "errors", "skipped", "seconds"]
+    heads = ["suite", "class, run", "passed", "failed", "errors", "skipped", "seconds", "left"]
     rows = [
         [run.suite.sdist, run.name, run.count("passed"), run.count("failed"), run.count("error"),
-         run.count("skipped"), round(run.seconds)]
+         run.count("skipped"), round(run.seconds), run.left]
         for verdict in verdicts for run in verdict.runs
     ]  # fmt: skip
     parts = [table(heads, rows)]

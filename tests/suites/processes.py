@@ -39,15 +39,19 @@ def reap(process: subprocess.Popen[bytes]) -> None:
                 process.returncode = os.waitstatus_to_exitcode(ended[1])
 
 
-def end_descendants(process: subprocess.Popen[bytes]) -> None:
+def end_descendants(process: subprocess.Popen[bytes]) -> int:
+    """End them, and say how many there were beside `process`."""
     if sys.platform != "linux":
         process.kill()
+    reap(process)
+    left = len(descendants() - {process.pid})
     while children := sorted(descendants()):
         for pid in children:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         reap(process)
         time.sleep(0.02)
+    return left
 
 
 def descendants() -> set[int]:

@@ -111,7 +111,7 @@ def run(environment: Environment, suite: Suite, ours: bool, number: int, extra: 
                 if not wait(process, suite.limit):
                     result.problem = f"not ready after {suite.limit} s"
             finally:
-                end_descendants(process)
+                result.left = end_descendants(process)
                 wait(process, 10)
     result.seconds = time.monotonic() - began
     junit = folder / "junit.xml"
