@@ -56,8 +56,8 @@ cdef class Incoming(Outgoing):
     # -- a turn ---------------------------------------------------------------------------------
 
     cdef int turn(self) except -1:
-        cdef Budget budget
-        cdef bint more = False
+        cdef Budget budget, half
+        cdef bint more = False, parked = False
         budget.left = TURN_MESSAGES
         budget.raising = False
         budget.unlooked = budget.looked = 1
@@ -69,11 +69,15 @@ cdef class Incoming(Outgoing):
             self.set_retry(False)
         try:
             if self.parked_count:
-                self.unpark(&budget)
+                half = budget  # they must not keep others from their turn
+                half.left = TURN_MESSAGES // 2
+                half.deadline = half.last + TURN_NS // 2
+                parked = self.unpark(&half) == 1
             if self.input_due and self.recv_callback is not None:
                 more = self.receive_turn(&budget) == BUDGET_SPENT
             if self.queue.count and not more and not self.blocked and self.held != self.reactor.iteration:
                 more = self.drain(&budget)
+            more = more or (parked and self.parked_count > 0)
         except BaseException:
             more = False
             raise

@@ -1,0 +1,235 @@
+"""Promises 2, 4, 7, 17 and 18 at their extremes: as many frames, as large ones, as many messages
+that nobody takes as a program may come across."""
+
+import asyncio
+
+import pytest
+import zmq
+
+MANY = [b"%d" % i for i in range(100_000)]
+HUGE = 256 << 20  # bytes
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_hundred_thousand_frames(home, copy):
+    """In both directions, as one message."""
+    own = home.name == "own-epoll"
+    if not (own or copy):
+        pytest.skip("what takes time here is the same on every loop")
+    socket, peer = home.pair(transport="tcp" if own else "inproc")
+    stream = home.stream(socket)
+    got = home.recorder()
+    stream.on_recv(got.append, copy=copy)
+    message = MANY
+    stream.send_multipart(message, copy=copy)
+    stream.send(b"after")
+    home.drained(stream)
+    assert peer.recv_multipart() == message
+    assert peer.recv() == b"after"
+    peer.send_multipart(message)
+    peer.send(b"after")
+    home.wait(got, 2)
+    if not copy:
+        got[:] = [[frame.bytes for frame in message] for message in got]
+    assert got == [message, [b"after"]]
+
+
+@pytest.mark.parametrize("transport", ["inproc", "tcp"])
+def test_nothing_but_empty_frames(home, transport):
+    socket, peer = home.pair(transport=transport)
+    stream = home.stream(socket)
+    got = home.recorder()
+    stream.on_recv(got.append)
+    for count in (1, 2, 16, 17, 1000):
+        stream.send_multipart([b""] * count)
+        peer.send_multipart([b""] * count)
+        home.wait(got)
+        home.drained(stream)
+        assert got == [[b""] * count]
+        assert peer.recv_multipart() == [b""] * count
+        got.clear()
+
+
+@pytest.mark.parametrize("transport", ["inproc", "tcp"])
+def test_a_huge_frame(home, transport):
+    """In both directions, between others; the loop is not blocked meanwhile."""
+    if home.name != "own-epoll":
+        pytest.skip("what takes time here is the same on every loop")
+    copy = transport == "tcp"
+    socket, peer = home.pair(transport=transport)
+    stream = home.stream(socket)
+    got, ticks = home.recorder(), []
+    stream.on_recv(got.append, copy=copy)
+    huge = bytes(range(256)) * (HUGE >> 8)
+
+    async def tick():
+        while True:
+            ticks.append(len(got))
+            await asyncio.sleep(0.005)
+
+    task = home.loop.create_task(tick())
+    peer.send(b"before")
+    peer.send(huge, copy=False)
+    peer.send(b"after")
+    home.wait(got, 3)
+    task.cancel()
+    if transport == "tcp":
+        assert ticks.count(1) > 2  # while it was under way
+    assert [len(message) for message in got] == [1, 1, 1]
+    assert bytes(got[0][0]) == b"before"
+    assert (got[1][0] if copy else got[1][0].buffer) == huge
+    assert bytes(got[2][0]) == b"after"
+    got.clear()
+    stream.send_multipart([b"x", huge, b"y"], copy=not copy)
+    home.drained(stream)
+    frames = peer.recv_multipart(copy=False)
+    assert [frame.bytes for frame in (frames[0], frames[2])] == [b"x", b"y"]
+    assert frames[1].buffer == huge
+
+
+# -- messages that nobody takes -------------------------------------------------------------------
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("kind", [zmq.PUSH, zmq.DEALER, zmq.REQ], ids=["PUSH", "DEALER", "REQ"])
+def test_no_peer(home, kind):
+    """Nothing is sent, and sending() says so; with a peer, all is sent in order."""
+    stream = home.stream(home.socket(kind, sndhwm=10))
+    sent = home.recorder()
+    stream.on_send(lambda message, status: sent.append(status))
+    count = 1 if kind == zmq.REQ else 1000
+    for i in range(count):
+        stream.send(b"%d" % i)
+    home.settle(10)
+    assert sent == []
+    assert stream.sending()
+    other = {zmq.PUSH: zmq.PULL, zmq.DEALER: zmq.DEALER, zmq.REQ: zmq.REP}[kind]
+    peer = home.socket(other, rcvhwm=0, rcvtimeo=20_000)
+    peer.bind(home.address())
+    stream.connect(peer.last_endpoint.decode())
+    home.wait(sent, count)
+    assert sent == [None] * count
+    assert [int(peer.recv()) for _ in range(count)] == list(range(count))
+    assert not stream.sending()
+
+
+@pytest.mark.deviates("pyzmq waits for POLLOUT, and sends the second when the answer has come")
+def test_two_requests_of_a_req(home):
+    """The second fails, at once and told; the first gets its answer."""
+    socket, peer = home.pair(zmq.REQ, zmq.REP)
+    stream = home.stream(socket)
+    got, sent = home.recorder(), home.recorder()
+    stream.on_recv(got.append)
+    stream.on_send(lambda message, status: sent.append((message, getattr(status, "errno", None))))
+    stream.send(b"first")
+    stream.send(b"second")
+    home.wait(sent, 2)
+    assert sent == [([b"first"], None), ([b"second"], zmq.EFSM)]
+    assert peer.recv() == b"first"
+    peer.send(b"answer")
+    home.wait(got)
+    stream.send(b"third")
+    home.wait(sent, 3)
+    assert sent[2] == ([b"third"], None)
+    assert peer.recv() == b"third"
+
+
+# -- a ROUTER with ROUTER_MANDATORY ---------------------------------------------------------------
+
+
+class Router:
+    """A stream on one, and peers that have said hello."""
+
+    def __init__(self, home, transport, names):
+        self.home = home
+        router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=2)
+        router.bind(home.address(transport))
+        self.peers = {}
+        for name in names:
+            peer = home.socket(zmq.DEALER, routing_id=name, rcvhwm=2, rcvtimeo=20_000)
+            peer.connect(router.last_endpoint.decode())
+            peer.send(b"hello")
+            assert router.poll(20_000)
+            router.recv_multipart()
+            self.peers[name] = peer
+        self.stream = home.stream(router)
+        self.outcomes = {}
+        self.stream.on_send(self.told)
+
+    def told(self, message, status):
+        self.outcomes.setdefault(message[0], []).append(
+            (int(message[1]), getattr(status, "errno", None))
+        )
+
+    def take(self, name):
+        """What has arrived at a peer."""
+        got = []
+        while self.peers[name].poll(0):
+            got.append(int(self.peers[name].recv_multipart()[0]))
+        return got
+
+
+@pytest.mark.deviates("pyzmq lets one refused peer stop the loop")
+@pytest.mark.parametrize("transport", ["inproc", "tcp"])
+def test_unknown_and_stalled_peers_among_healthy_ones(home, transport):
+    """Healthy ones get theirs meanwhile; unknown ones are told; the stalled wait, in order."""
+    stalled = [b"stalled-%d" % i for i in range(3)]
+    healthy = [b"healthy-%d" % i for i in range(3)]
+    router = Router(home, transport, stalled + healthy)
+    stream = router.stream
+    count = 60
+    body = b"x" * (200_000 if transport == "tcp" else 10)  # more than the network holds
+    got = {name: [] for name in stalled + healthy}
+    turns = 0
+
+    async def main():
+        nonlocal turns
+        for i in range(count):
+            for name in (*stalled, b"unknown", *healthy):
+                stream.send_multipart([name, b"%d" % i, body])
+        while any(len(got[name]) < count for name in healthy):
+            turns += 1
+            await asyncio.sleep(0)
+            for name in healthy:
+                got[name] += router.take(name)
+
+    home.run(main())
+    for name in healthy:
+        assert got[name] == list(range(count))
+        assert router.outcomes[name] == [(i, None) for i in range(count)]
+    home.run_until(lambda: len(router.outcomes.get(b"unknown", [])) == count)
+    assert router.outcomes[b"unknown"] == [(i, zmq.EHOSTUNREACH) for i in range(count)]
+    assert stream.sending()
+    for name in stalled:
+        assert len(router.outcomes.get(name, [])) < count
+    while any(len(got[name]) < count for name in stalled):
+        home.settle(2)
+        for name in stalled:
+            got[name] += router.take(name)
+    home.drained(stream)
+    for name in stalled:
+        assert got[name] == list(range(count))
+        assert router.outcomes[name] == [(i, None) for i in range(count)]
+
+
+@pytest.mark.ours
+def test_many_messages_for_a_stalled_peer_stop_no_iteration(home, expected_log):
+    """A turn hands over, or parks, so many messages as its budget allows, and not all at once."""
+    router = Router(home, "inproc", [b"stalled", b"healthy"])
+    stream = router.stream
+    total = 20_000
+    for i in range(total):
+        stream.send_multipart([b"stalled", b"%d" % i])
+    iterations = 0
+
+    async def main():
+        nonlocal iterations
+        stream.send_multipart([b"healthy", b"0"])
+        while not router.take(b"healthy"):
+            iterations += 1
+            await asyncio.sleep(0)
+
+    home.run(main())
+    assert iterations >= 5
+    stream.close()
+    expected_log("queued messages")

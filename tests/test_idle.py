@@ -1,0 +1,144 @@
+"""Promise 17: an idle program does not wake up on our own loop, and on another's only to sweep.
+
+Counted is how often the thread has waited, while nothing happens. ZMQSTREAM_TEST_SECONDS makes it
+longer than the part of a second that it is by default.
+"""
+
+import asyncio
+import os
+import resource
+
+import pytest
+import zmq
+
+SECONDS = float(os.environ.get("ZMQSTREAM_TEST_SECONDS", "0.2"))
+SWEEPS = 25  # a second, on a loop that is not ours
+RETRIES = 100  # a second, for what no event tells
+
+pytestmark = [
+    pytest.mark.ours,
+    pytest.mark.skipif(not hasattr(resource, "RUSAGE_THREAD"), reason="counts context switches"),
+]
+
+
+def wakes():
+    """How often this thread has waited so far."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+def check_idle(home, own=0, guest=SWEEPS):
+    """Nothing happens: so many wake-ups a second on our own loop, and on another."""
+    a_full_sweep = 0.06
+    seen = home.recorder()
+    home.loop.call_later(a_full_sweep, lambda: seen.append(wakes()))
+    home.loop.call_later(a_full_sweep + SECONDS, lambda: seen.append(wakes()))
+    home.wait(seen, 2)
+    pace = own if home.name.startswith("own") else guest
+    # the timer that ends it, a sweep after the one that began it, and what the machine does
+    assert seen[1] - seen[0] <= 3 + pace * SECONDS
+
+
+def quiet(home, count, kind=zmq.PULL):
+    """Streams that have a receiver and nothing to receive."""
+    streams = []
+    for _ in range(count):
+        stream = home.stream(home.socket(kind))
+        stream.on_recv(print)
+        streams.append(stream)
+    return streams
+
+
+@pytest.mark.parametrize("count", [1, 8, 300])
+def test_streams_without_peers(home, count):
+    quiet(home, count)
+    check_idle(home)
+
+
+def test_after_everything(home, expected_log):
+    """Peers that left, messages that nobody takes, a flood, raw use of sockets, exceptions."""
+    quiet(home, 10)
+    # peers that left
+    for transport in ("inproc", "tcp"):
+        socket, peer = home.pair(transport=transport)
+        got = home.recorder()
+        home.stream(socket).on_recv(got.append)
+        peer.send(b"x")
+        home.wait(got)
+        peer.close()
+    # messages that nobody takes
+    waiting = []
+    for kind in (zmq.PUSH, zmq.DEALER, zmq.REQ):
+        waiting.append(home.stream(home.socket(kind, sndhwm=10)))
+        for _ in range(100):
+            waiting[-1].send(b"x")
+    full, reader = home.pair(zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
+    waiting.append(home.stream(full))
+    for _ in range(100):
+        waiting[-1].send(b"x")
+    # messages that nobody wants
+    unread, writer = home.pair()
+    home.stream(unread)
+    writer.send(b"x")
+    # a flood, an exception, and raw use
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    stream = home.stream(socket)
+    got = home.recorder()
+
+    def callback(message):
+        got.append(message)
+        if len(got) == 100:
+            raise ValueError
+
+    stream.on_recv(callback)
+    for _ in range(2000):
+        peer.send(b"x")
+    home.wait(got, 2000)
+    stream.socket.getsockopt(zmq.EVENTS)
+    stream.socket.poll(0)
+    stream.flush()
+    stream.on_recv(None)
+    stream.on_recv(got.append)
+    check_idle(home)
+    home.expect_errors(ValueError)
+    for stream in waiting:
+        assert stream.sending()
+        stream.close()
+    expected_log("queued messages")
+
+
+def test_a_peer_that_refuses_costs_no_more_than_its_attempts(home, expected_log):
+    """No event tells when it has room."""
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+    router.bind(home.address())
+    peer = home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=1)
+    peer.connect(router.last_endpoint.decode())
+    peer.send(b"hello")
+    router.recv_multipart()
+    stream = home.stream(router)
+    for _ in range(1000):
+        stream.send_multipart([b"peer", b"x"])
+    check_idle(home, own=RETRIES, guest=SWEEPS + RETRIES)
+    assert stream.sending()
+    stream.close()
+    expected_log("queued messages")
+
+
+def test_a_callback_that_is_idle_itself(home):
+    """Coroutines that wait, and a timer far away."""
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    started = home.recorder()
+    release = home.loop.create_future()
+
+    async def callback(message):
+        started.append(message)
+        await asyncio.wait([release])
+
+    stream.on_recv(callback)
+    home.loop.call_later(3600, print)
+    for _ in range(5):
+        peer.send(b"x")
+    home.wait(started, 5)
+    check_idle(home)
+    release.set_result(None)
+    home.settle()
