@@ -4,6 +4,7 @@ libzmq's. Nothing is lost in silence, no stream is deaf afterwards. In forked ch
 import errno
 import os
 import resource
+import time
 
 import pytest
 import zmq
@@ -92,6 +93,7 @@ def test_memory_in_the_loop(home, flush, width):
     def child():
         pair = Pair(home.name)
         total = 0
+        start = time.monotonic()
         for n in range(LIMIT):
             pair.begin()
             error = in_loop(pair, n, width, flush)
@@ -99,6 +101,8 @@ def test_memory_in_the_loop(home, flush, width):
             pair.check_received(failures)
             pair.check_sent(failures)
             total += failures
+        # it took a fraction of that; and twice as long if each send had to wait for a sweep
+        assert time.monotonic() - start < LIMIT * 0.025
         return total
 
     assert 0 < fork(child).result() < LIMIT
