@@ -236,8 +236,9 @@ cdef class Stream(Incoming):
             except BaseException:
                 # The loop could not be woken: what raises has sent nothing, and the next one tries.
                 self.queue.take_back(frames)
-                self.reactor.unlink(self)
-                self.become(before)
+                if self.state == READY:  # and not closed meanwhile, by another thread
+                    self.reactor.unlink(self)
+                    self.become(before)
                 raise
         zs_count(ZS_QUEUED, 1)
         return 0
