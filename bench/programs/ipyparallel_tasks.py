@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 from shared import (
+    HERE,
     OURS,
     PYTHON,
     STREAM,
@@ -122,6 +123,7 @@ def run_client(tasks: int, implementation: str, *options: str) -> dict:
         [*PYTHON[implementation], __file__, "--client", str(tasks), implementation, *options],
         stdout=subprocess.PIPE,
         text=True,
+        cwd=HERE,  # -m imports from the current folder first: not the sources, where they are
     )
     try:
         output = process.communicate()[0]

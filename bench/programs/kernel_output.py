@@ -19,6 +19,7 @@ import zmq
 from jupyter_client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 from shared import (
+    HERE,
     OURS,
     PYTHON,
     STREAM,
@@ -67,6 +68,7 @@ def kernel(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
+            cwd=HERE,  # -m imports from the current folder first: not the sources, where they are
         )
         client = BlockingKernelClient(connection_file=file)
         try:
