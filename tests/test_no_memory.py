@@ -4,6 +4,7 @@ libzmq's. Nothing is lost in silence, no stream is deaf afterwards. In forked ch
 import errno
 import os
 import resource
+import sys
 import time
 
 import pytest
@@ -25,7 +26,12 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
     pytest.mark.deviates("pyzmq loses messages, and is deaf afterwards"),
 ]
-memory = pytest.mark.skipif(set_nomemory is None, reason="needs CPython's _testcapi")
+# 3.10's own selectors keep a descriptor that they failed to register, so a second attempt fails.
+# On 3.13.0 add_handler() without memory once ended in a segmentation fault: not understood.
+memory = pytest.mark.skipif(
+    set_nomemory is None or sys.version_info[:2] not in ((3, 11), (3, 12)),
+    reason="needs CPython's _testcapi, of a version that survives it",
+)
 
 
 def every_allocation(prepare, act, check):
