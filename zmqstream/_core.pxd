@@ -238,8 +238,24 @@ cdef class Outgoing(Source):
     cdef int returned(self, object result, object callback) except -1
     cdef bint tell_error(self, object error, bint raising) except -1
 
+    # the stream's, whose life is in _stream.pxi
+    cdef int check_open(self) except -1
+    cdef int check_usable(self) except -1
+    cdef int check_thread(self, str method) except -1
 
-cdef class Incoming(Outgoing):
+
+cdef class Sender(Outgoing):
+    """What is given to be sent, on its way into the queue."""
+    cdef bint own_send          # the class does not override send_multipart()
+    cdef list parts             # frames sent with SNDMORE, until the last one comes; or None
+    cdef list part_extras       # their SendExtras
+
+    cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
+    cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
+    cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
+
+
+cdef class Incoming(Sender):
     """The way in of one stream, and its turns."""
     cdef int changes            # grows when a loop over messages must look around
     cdef object recv_callback   # of on_recv, or None
@@ -260,20 +276,11 @@ cdef class Stream(Incoming):
     cdef readonly object io_loop    # as given by the caller, or found
     cdef object py_socket       # what the `socket` attribute shows; None when it is closed
     cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
-    cdef bint own_send          # the class does not override send_multipart()
     cdef bint debug             # the loop was in debug mode: calls from other threads are errors
-    cdef list parts             # frames sent with SNDMORE, until the last one comes; or None
-    cdef list part_extras       # their SendExtras
     cdef object close_callback  # of set_close_callback, or None
     cdef object close_context
 
-    cdef int check_open(self) except -1
-    cdef int check_usable(self) except -1
-    cdef int check_thread(self, str method) except -1
     cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1
-    cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
-    cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
-    cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
     cdef int release(self, object linger, bint drain) except -1
     cdef int closed_directly(self) except -1
     cdef int close_socket(self, object linger) except -1

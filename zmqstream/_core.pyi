@@ -25,7 +25,29 @@ class Source: ...
 class Outgoing(Source): ...
 
 @disjoint_base
-class Incoming(Outgoing): ...
+class Sender(Outgoing):
+    def send_multipart(
+        self,
+        msg: Iterable[_Bytes],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        callback: _OnSend | None = None,
+        **kwargs: Any,
+    ) -> None: ...
+    def send(
+        self,
+        msg: _Bytes,
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        callback: _OnSend | None = None,
+        **kwargs: Any,
+    ) -> None: ...
+    def sending(self) -> bool: ...
+
+@disjoint_base
+class Incoming(Sender): ...
 
 @disjoint_base
 class Stream(Incoming):
@@ -56,25 +78,6 @@ class Stream(Incoming):
         self, callback: Callable[[Any, list[Any]], object] | None, copy: bool
     ) -> None: ...
     def receiving(self) -> bool: ...
-    def send_multipart(
-        self,
-        msg: Iterable[_Bytes],
-        flags: int = 0,
-        copy: bool = True,
-        track: bool = False,
-        callback: _OnSend | None = None,
-        **kwargs: Any,
-    ) -> None: ...
-    def send(
-        self,
-        msg: _Bytes,
-        flags: int = 0,
-        copy: bool = True,
-        track: bool = False,
-        callback: _OnSend | None = None,
-        **kwargs: Any,
-    ) -> None: ...
-    def sending(self) -> bool: ...
     def on_send(self, callback: _OnSend | None) -> None: ...
     def _on_send_stream(self, callback: Callable[[Any, list[Any], Any], object] | None) -> None: ...
     def on_err(self, callback: Callable[[BaseException], object] | None) -> None: ...

@@ -27,7 +27,7 @@ cdef enum Receipt:         # why a loop over messages ended
     LOOK_AROUND            # `changes` grew
 
 
-cdef class Incoming(Outgoing):
+cdef class Incoming(Sender):
     def __cinit__(self, *args, **kwargs):
         self.recv_copy = True
 

@@ -56,6 +56,19 @@ cdef class Outgoing(Source):
     def __cinit__(self, *args, **kwargs):
         self.queue = SendQueue()
 
+    # -- the stream's, whose life is in _stream.pxi ---------------------------------------------
+
+    cdef int check_open(self) except -1:
+        raise NotImplementedError
+
+    cdef int check_usable(self) except -1:
+        raise NotImplementedError
+
+    cdef int check_thread(self, str method) except -1:
+        raise NotImplementedError
+
+    # -- draining -------------------------------------------------------------------------------
+
     cdef int drain(self, Budget *budget) except -1:
         """Hand messages to libzmq, oldest first. Returns 1 if the budget ended it."""
         cdef SendQueue queue = self.queue

@@ -1,0 +1,147 @@
+# What a program gives to be sent: checked, joined where it comes in parts, and queued.
+
+cdef class Sender(Outgoing):
+    # -- the public face: sending ---------------------------------------------------------------
+
+    def send_multipart(
+        self, msg, int flags=0, bint copy=True, bint track=False, callback=None, **kwargs
+    ):
+        """Queue a message; the loop hands it to libzmq as soon as that takes it.
+
+        May be called from any thread. What is sent is what was given: changing the list or, with
+        `copy`, a buffer afterwards changes nothing.
+
+        Parameters
+        ----------
+        msg : list
+            Of frames: bytes, other bytes-like objects, `zmq.Frame`.
+        flags : int
+            Flags of zmq_msg_send(), as zmq.SNDMORE; DONTWAIT is always set.
+        copy : bool
+            False: libzmq uses the memory of frames of at least `socket.copy_threshold` bytes, which
+            must not change until they are sent.
+        track : bool
+            With `copy=False`: the status given to the callback is a `zmq.MessageTracker`.
+        callback : callable, optional
+            Called as `callback(msg, status)` for this message, instead of that of on_send().
+
+        Raises
+        ------
+        TypeError
+            A frame cannot be sent: the message says which, and nothing of it is queued.
+        ValueError
+            There is no frame, or `track` is asked for a `zmq.Frame` made without.
+        OSError, RuntimeError
+            As for on_recv().
+        """
+        if kwargs:
+            warn_of_unknown(kwargs)
+        self.queue_message(msg, flags, copy, track, callback)
+
+    def send(self, msg, int flags=0, bint copy=True, bint track=False, callback=None, **kwargs):
+        """Queue a message of one frame, `msg`. See send_multipart()."""
+        if not self.own_send:
+            return self.send_multipart(
+                [msg], flags=flags, copy=copy, track=track, callback=callback, **kwargs)
+        if kwargs:
+            warn_of_unknown(kwargs)
+        if copy and not track and callback is None and PyBytes_CheckExact(<PyObject *> msg):
+            self.check_usable()
+            self.enqueue_frames(msg, flags, None)
+        else:
+            self.queue_message((msg,), flags, copy, track, callback)
+
+    cdef int queue_message(
+        self, object msg, int flags, bint copy, bint track, object callback
+    ) except -1:
+        cdef SendExtra extra = None
+        cdef list trackers
+        cdef object frames, tracker
+        self.check_usable()
+        if (
+            self.parts is None and type(msg) is list and PyList_GET_SIZE(<PyObject *> msg) == 1
+            and copy and not track and callback is None
+            and PyBytes_CheckExact(PyList_GET_ITEM(<PyObject *> msg, 0))
+        ):
+            return self.enqueue_frames(<object> PyList_GET_ITEM(<PyObject *> msg, 0), flags, None)
+        check_callback(callback, "send")
+        trackers = []
+        frames = snapshot(msg, self.sock, copy, track, trackers)
+        tracker = tracker_of(trackers) if trackers else None
+        if callback is not None or tracker is not None:
+            extra = SendExtra(callback, context_for(callback), tracker)
+        self.check_usable()  # again: the snapshot may have run user code, and other threads
+        return self.enqueue_frames(frames, flags, extra)
+
+    cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1:
+        """A message that comes in several sends: one item, when its last part is there.
+
+        As items of their own they could be parted: by a peer that refuses one, by an error.
+        """
+        if self.parts is None:
+            self.parts = []
+            self.part_extras = []
+        self.parts.extend(frames if type(frames) is tuple else (frames,))
+        if extra is not None:
+            self.part_extras.append(extra)
+        if flags & SNDMORE:
+            return 0
+        frames = tuple(self.parts) if len(self.parts) > 1 else self.parts[0]
+        extra = join_extras(self.part_extras)
+        self.parts = self.part_extras = None
+        return self.enqueue_frames(frames, flags, extra)
+
+    cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1:
+        cdef State before
+        if flags & SNDMORE or self.parts is not None:
+            return self.enqueue_parts(frames, flags, extra)
+        self.queue.push(frames, flags, extra)
+        if self.state != READY:
+            before = self.state
+            try:
+                self.reactor.enqueue(self)
+            except BaseException:
+                # The loop could not be woken: what raises has sent nothing, and the next one tries.
+                self.queue.take_back(frames)
+                if self.state == READY:  # and not closed meanwhile, by another thread
+                    self.reactor.unlink(self)
+                    self.become(before)
+                raise
+        zs_count(ZS_QUEUED, 1)
+        return 0
+
+    def sending(self):
+        """Whether messages wait to be handed to libzmq."""
+        return self.queue.count > 0 or self.parked_count > 0
+
+
+cdef SendExtra join_extras(list extras):
+    """Of a message that came in parts: every callback that came with one is told of the message."""
+    cdef SendExtra each
+    cdef list told = [], trackers = []
+    cdef object callback = None, context = None
+    if not extras:
+        return None
+    for each in extras:
+        if each.callback is not None:
+            told.append(each)
+        if each.tracker is not None:
+            trackers.append(each.tracker)
+
+    def tell_all(message, status):
+        cdef SendExtra one
+        for one in told:
+            one.context.run(one.callback, message, status)
+
+    if len(told) == 1:
+        each = told[0]
+        callback, context = each.callback, each.context
+    elif told:
+        callback, context = tell_all, PyContext_CopyCurrent()
+    return SendExtra(callback, context, tracker_of(trackers))
+
+
+cdef int warn_of_unknown(dict kwargs) except -1:
+    warnings.warn(
+        f"ignored by ZMQStream, as by pyzmq's: {', '.join(kwargs)}", RuntimeWarning, stacklevel=2)
+    return 0
