@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from zmqstream import _pyzmq  # noqa: F401  first: it explains a pyzmq that does not fit
+from zmqstream.stats import LoopStats, StreamStats
 from zmqstream.stream import ZMQStream
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ __all__ = [
     "DelayedCallback",
     "EventLoop",
     "IOLoop",
+    "LoopStats",
     "PeriodicCallback",
+    "StreamStats",
     "ZMQStream",
     "install",
     "new_event_loop",

@@ -21,6 +21,7 @@ cdef enum State:
 
 cdef struct Item:               # a queued message
     PyObject *frames            # owned: its only frame (bytes or Frame), or a tuple of frames
+    Py_ssize_t size             # bytes of all its frames
     int flags                   # the caller's flags for zmq_msg_send()
     bint has_extra              # there is a SendExtra of it in SendQueue.extras
 
@@ -31,6 +32,7 @@ cdef struct Budget:             # what a turn, or a flush, may still handle
     int unlooked                # messages until the next look at the clock; they cost 27 ns each
     int looked                  # messages since the last one
     int64_t last                # when that was, ns
+    int64_t pace                # ns between two looks, about
     int64_t deadline            # ns; INT64_MAX: no clock, only messages count
 
 
@@ -49,7 +51,7 @@ cdef class SendQueue:
     cdef Py_ssize_t count       # messages waiting
     cdef object extras          # a deque: the SendExtras of those that have one, oldest first
 
-    cdef int push(self, object frames, int flags, SendExtra extra) except -1
+    cdef int push(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1
     cdef int grow(self) except -1
     cdef int take_back(self, object frames) except -1
     cdef object pop(self)
@@ -81,6 +83,7 @@ cdef class Source:
     cdef bint suspect           # its raw socket was handed out since the last sweep
     cdef bint input_due         # a turn should try to receive
     cdef bint retry             # no event will tell when to go on: it gets a turn each RETRY_NS
+    cdef int64_t repaired       # edges that somebody had swallowed and a sweep found
 
     cdef inline void *handle(self) noexcept:
         """libzmq's socket, or NULL when somebody has closed it."""
@@ -134,6 +137,11 @@ cdef class Reactor:
     cdef Py_ssize_t cursor      # sources that the sweep under way has still to see; 0: none is
     cdef int64_t retry_at       # when sources with `retry` get their next turn, ns
     cdef readonly int64_t repaired  # edges that somebody had swallowed and a sweep found
+    cdef int64_t polls          # and what else stats() tells
+    cdef int64_t sleeps
+    cdef int64_t passes
+    cdef int64_t turns
+    cdef int64_t sweeps
 
     cdef int check(self) except -1
     cdef int check_process(self) except -1
@@ -214,6 +222,22 @@ cdef class Outgoing(Source):
     cdef SendQueue queue
     cdef dict parked            # ROUTER: {peer: SendQueue} of peers that refused; None: never
     cdef Py_ssize_t parked_count      # messages in it
+    cdef Py_ssize_t queued      # messages that wait: in `queue` and in `parked`
+    cdef int64_t queued_bytes
+    cdef Py_ssize_t peak_queued
+    cdef int turn_messages      # the budget of a turn: messages...
+    cdef int64_t turn_ns        # ...and time
+    cdef int64_t messages_out   # and what else stats() tells
+    cdef int64_t bytes_out
+    cdef int64_t errors
+    cdef int64_t turns
+    cdef int64_t turns_cut
+    cdef int64_t dropped        # because the queue was full
+    cdef int64_t expired        # because their time was over
+    cdef bint timing            # callbacks are timed...
+    cdef bint timed_for_stats   # ...because stats() is to tell
+    cdef int64_t callback_ns    # what they took
+    cdef bint debug             # debug mode: calls from other threads are errors, slow callbacks are logged
     cdef bint blocked           # libzmq refused the oldest message in this turn
     cdef int lies               # how often EVENTS then said that it would be taken
     cdef int calling            # call_back()s under way, nested
@@ -232,10 +256,13 @@ cdef class Outgoing(Source):
     cdef int outcome(self, SendQueue queue, object error, bint raising) except -1
     cdef int park(self, bytes peer) except -1
     cdef int unpark(self, Budget *budget) except -1
+    cdef int removed(self, Py_ssize_t size) noexcept
+    cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1
     cdef int look_at_mailbox(self) noexcept
     cdef Py_ssize_t last_drain(self) except -1
     cdef int call_back(self, str what, object callback, tuple args, object context, bint raising) except -1
     cdef int returned(self, object result, object callback) except -1
+    cdef int timed(self, int64_t began, str what, object callback) except -1
     cdef bint tell_error(self, object error, bint raising) except -1
 
     # the stream's, whose life is in _stream.pxi
@@ -262,6 +289,8 @@ cdef class Incoming(Sender):
     cdef object recv_context    # the contextvars context of its registration
     cdef bint recv_copy         # bytes rather than Frames
     cdef bint recv_stream       # call it with the stream as first argument
+    cdef int64_t messages_in    # what stats() tells
+    cdef int64_t bytes_in
 
     cdef int receive_turn(self, Budget *budget) except -1
     cdef int receive_loop(self, Budget *budget) except -1
@@ -276,10 +305,11 @@ cdef class Stream(Incoming):
     cdef readonly object io_loop    # as given by the caller, or found
     cdef object py_socket       # what the `socket` attribute shows; None when it is closed
     cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
-    cdef bint debug             # the loop was in debug mode: calls from other threads are errors
+    cdef str last_endpoint      # of a socket that is closed
     cdef object close_callback  # of set_close_callback, or None
     cdef object close_context
 
+    cdef str endpoint(self)
     cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1
     cdef int release(self, object linger, bint drain) except -1
     cdef int closed_directly(self) except -1

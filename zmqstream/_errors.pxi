@@ -23,6 +23,13 @@ cdef object zmq_error(int code):
     return zmq.ZMQError(code)
 
 
+cdef double number_of(object value, str what) except? -1:
+    """A number that a user gave, as one of seconds."""
+    if isinstance(value, (int, float)):
+        return value
+    raise TypeError(f"{what} must be a number, not {type(value).__name__}: {value!r:.60}")
+
+
 cdef int raise_pending() except -1:
     """Turn the error that a C API call left behind into an ordinary exception."""
     return -1

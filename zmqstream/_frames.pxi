@@ -76,17 +76,18 @@ cdef Frame frame_in(zmq_msg_t *msg, bint more):
     return frame
 
 
-cdef list message_in(void *handle, zmq_msg_t *msg, int size, bint copy):
+cdef list message_in(void *handle, zmq_msg_t *msg, int size, bint copy, int64_t *total):
     """The whole message whose first frame is in `msg`, as a list of bytes or Frames.
 
-    Leaves no frame of it unread, also when memory runs out: the next message must start at its
-    own first frame.
+    Adds its bytes to `total`. Leaves no frame of it unread, also when memory runs out: the next
+    message must start at its own first frame.
     """
     cdef bint more = True
     cdef list message = []
     try:
         while True:
             more = lib.msg_more(msg)
+            total[0] += size if size < INT_MAX else <int64_t> lib.msg_size(msg)
             message.append(bytes_in(msg, size) if copy else frame_in(msg, more))
             if not more:
                 return message
@@ -124,6 +125,22 @@ cdef inline int send_msg(zmq_msg_t *msg, void *handle, int flags) noexcept:
 cdef inline void drop_msg(zmq_msg_t *msg) noexcept:
     lib.msg_close(msg)
     zs_count(ZS_MSGS, -1)
+
+
+cdef inline Py_ssize_t size_of_frame(PyObject *frame) noexcept:
+    if PyBytes_Check(<object> frame):
+        return PyBytes_GET_SIZE(<object> frame)
+    return lib.msg_size(&(<Frame> frame).zmq_msg)
+
+
+cdef inline Py_ssize_t size_of(PyObject *frames) noexcept:
+    """The bytes of a snapshot: a frame, or a tuple of several."""
+    cdef Py_ssize_t i, total = 0
+    if not PyTuple_CheckExact(frames):
+        return size_of_frame(frames)
+    for i in range(PyTuple_GET_SIZE(frames)):
+        total += size_of_frame(PyTuple_GET_ITEM(frames, i))
+    return total
 
 
 cdef inline int frame_out(zmq_msg_t *msg, PyObject *frame) noexcept:

@@ -17,8 +17,6 @@ cdef extern from *:
     bint ZS_ONLY_OURS(PyObject *o) noexcept
 
 cdef enum:
-    TURN_MESSAGES = 256    # a turn's budget
-    TURN_NS = 1_000_000    # likewise
     LARGE_FRAME = 16384    # libzmq's copy of a larger frame is let go before the callback runs
 
 cdef enum Receipt:         # why a loop over messages ended
@@ -58,11 +56,13 @@ cdef class Incoming(Sender):
     cdef int turn(self) except -1:
         cdef Budget budget, half
         cdef bint more = False, parked = False
-        budget.left = TURN_MESSAGES
+        budget.left = self.turn_messages
         budget.raising = False
         budget.unlooked = budget.looked = 1
         budget.last = self.reactor.now
-        budget.deadline = budget.last + TURN_NS
+        budget.pace = self.turn_ns // LOOKS
+        budget.deadline = budget.last + self.turn_ns
+        self.turns += 1
         self.running += 1
         self.clean = self.blocked = False
         if self.retry:
@@ -70,14 +70,15 @@ cdef class Incoming(Sender):
         try:
             if self.parked_count:
                 half = budget  # they must not keep others from their turn
-                half.left = TURN_MESSAGES // 2
-                half.deadline = half.last + TURN_NS // 2
+                half.left = (self.turn_messages + 1) // 2
+                half.deadline = half.last + self.turn_ns // 2
                 parked = self.unpark(&half) == 1
             if self.input_due and self.recv_callback is not None:
                 more = self.receive_turn(&budget) == BUDGET_SPENT
             if self.queue.count and not more and not self.blocked and self.held != self.reactor.iteration:
                 more = self.drain(&budget)
             more = more or (parked and self.parked_count > 0)
+            self.turns_cut += more
         except BaseException:
             more = False
             raise
@@ -124,6 +125,7 @@ cdef class Incoming(Sender):
         cdef PyObject *frame
         cdef PyObject *single = NULL   # a list of one frame, used again if nobody kept it
         cdef PyObject *result
+        cdef int64_t began = 0
         if self.recv_stream:
             args[1] = <PyObject *> self
             last = 2
@@ -139,6 +141,7 @@ cdef class Incoming(Sender):
                 if size < 0:
                     return self.receive_failed(lib.last_error())
                 zs_count(ZS_RECEIVED, 1)
+                self.messages_in += 1
 
                 if copy and not lib.msg_more(&msg):
                     frame = new_bytes(
@@ -154,6 +157,7 @@ cdef class Incoming(Sender):
                             Py_XDECREF(frame)
                             report_pending(self.reactor.loop, "receiving", self, None)
                             return BUDGET_SPENT
+                    self.bytes_in += PyBytes_GET_SIZE(<object> frame)
                     replace_only_item(single, frame)
                     args[last] = single
                 else:
@@ -169,6 +173,8 @@ cdef class Incoming(Sender):
                 # for each one: a callback may flush another stream, and the next touch its socket
                 self.reactor.epoch += 1
                 zs_count(ZS_DELIVERED, 1)
+                if self.timing:
+                    began = zs_now()
                 result = PyObject_Vectorcall(
                     <PyObject *> callback, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
                 if message is not None:
@@ -181,7 +187,10 @@ cdef class Incoming(Sender):
                         single = NULL
                 if result is NULL:
                     report_pending(self.reactor.loop, "the on_recv callback", self, callback)
-                else:
+                if began:
+                    self.timed(began, "the on_recv callback", callback)
+                    began = 0
+                if result is not NULL:
                     if result is not <PyObject *> None:
                         self.returned(<object> result, callback)
                     Py_XDECREF(result)
@@ -205,7 +214,7 @@ cdef class Incoming(Sender):
     cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy):
         """The message that begins in `msg`; None if it had to be given up, which was reported."""
         try:
-            return message_in(handle, msg, size, copy)
+            return message_in(handle, msg, size, copy, &self.bytes_in)
         except BaseException as error:
             report(self.reactor.loop, "receiving", self, None, error)
         return None
@@ -261,7 +270,8 @@ cdef class Incoming(Sender):
         cdef zmq_msg_t msg
         cdef int size
         cdef object callback = self.recv_callback
-        cdef object message
+        cdef object message, result
+        cdef int64_t began
         cdef void *handle = self.handle()
         if handle is NULL:
             self.failed(ENOTSOCK)
@@ -278,7 +288,8 @@ cdef class Incoming(Sender):
             self.clean = False
             zs_count(ZS_RECEIVED, 1)
             zs_count(ZS_GIVEN_UP, 1)  # until it is there
-            message = message_in(handle, &msg, size, self.recv_copy)
+            self.messages_in += 1
+            message = message_in(handle, &msg, size, self.recv_copy, &self.bytes_in)
             zs_count(ZS_GIVEN_UP, -1)
         finally:
             lib.msg_close(&msg)
@@ -286,7 +297,11 @@ cdef class Incoming(Sender):
         zs_count(ZS_DROPPED if callback is None else ZS_DELIVERED, 1)
         if callback is not None:
             self.reactor.epoch += 1
-            self.returned(callback(self, message) if self.recv_stream else callback(message), callback)
+            began = zs_now() if self.timing else 0
+            result = callback(self, message) if self.recv_stream else callback(message)
+            if began:
+                self.timed(began, "the on_recv callback", callback)
+            self.returned(result, callback)
             self.clean = False
             self.reactor.check_process()
         return True

@@ -13,6 +13,7 @@ cdef enum:
     POLLOUT = 2
 
     OPT_EVENTS = 15
+    OPT_LAST_ENDPOINT = 32
 
     TYPE_PAIR = 0
     TYPE_ROUTER = 6

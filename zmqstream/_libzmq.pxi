@@ -8,7 +8,7 @@
 from zmq.backend.cython import _zmq as _pyzmq_extension
 
 from zmqstream._libzmq cimport (
-    DONTWAIT, EFSM, ETERM, OPT_EVENTS, POLLIN, POLLOUT, SNDMORE, TYPE_PAIR, TYPE_ROUTER,
+    DONTWAIT, EFSM, ETERM, OPT_EVENTS, OPT_LAST_ENDPOINT, POLLIN, POLLOUT, SNDMORE, TYPE_PAIR, TYPE_ROUTER,
     LibZmq,
 )
 from zmqstream._platform cimport (

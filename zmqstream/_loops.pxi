@@ -206,6 +206,8 @@ cdef class HomeReactor(Reactor):
         cdef list fired = None
         if self.epfd >= 0:
             return self.poll_epoll(timeout, self.keys)
+        self.polls += 1
+        self.sleeps += timeout != 0
         self.sleeping = timeout != 0
         try:
             events = self.base_select(None if timeout < 0 else timeout)

@@ -13,11 +13,16 @@ cdef extern from *:
     bint is_awaitable "zs_is_awaitable"(object o) noexcept
 
 cdef enum:
-    LOOK_NS = 62_500     # a turn looks at the clock so often, 1/16 of its time...
-    LOOK_MESSAGES = 16   # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
+    TURN_MESSAGES = 256    # a turn's budget, unless set_turn_limits() says otherwise
+    TURN_NS = 1_000_000    # likewise
+    LOOKS = 16             # a turn looks at the clock after each such part of its time...
+    LOOK_MESSAGES = 16     # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
     LIES = 3             # POLLOUTs in a row that were followed by a refusal: no longer believed
     PARK_MESSAGES = 1024  # parked in a turn at most: 0.1 us each, more if libzmq refuses them first
     RETRY_PEERS = 32     # parked peers tried in a turn, those first that waited longest
+
+
+cdef double LONGEST_NS = 4e18  # 127 years: what a number of seconds is cut at
 
 
 cdef inline bint spent(Budget *budget) noexcept:
@@ -37,8 +42,8 @@ cdef bint look(Budget *budget) noexcept:
         return True
     budget.last = now
     budget.looked = LOOK_MESSAGES
-    if each > LOOK_NS // LOOK_MESSAGES:
-        budget.looked = <int> max(1, LOOK_NS // each)
+    if each > budget.pace // LOOK_MESSAGES:
+        budget.looked = <int> max(1, budget.pace // each)
     budget.unlooked = budget.looked
     return False
 
@@ -55,6 +60,8 @@ cdef bytes peer_of(PyObject *frames):
 cdef class Outgoing(Source):
     def __cinit__(self, *args, **kwargs):
         self.queue = SendQueue()
+        self.turn_messages = TURN_MESSAGES
+        self.turn_ns = TURN_NS
 
     # -- the stream's, whose life is in _stream.pxi ---------------------------------------------
 
@@ -105,6 +112,9 @@ cdef class Outgoing(Source):
             self.lies = 0
             if code == 0 and not item.has_extra and self.send_callback is None:
                 zs_count(ZS_SENT, 1)
+                self.messages_out += 1
+                self.bytes_out += item.size
+                self.removed(item.size)
                 queue.pop()
             else:
                 if not self.handed_over(queue, code, budget.raising):
@@ -150,16 +160,31 @@ cdef class Outgoing(Source):
         self.reactor.check_process()
         return 1
 
+    cdef int removed(self, Py_ssize_t size) noexcept:
+        """A message of `size` bytes leaves the queue for good."""
+        self.queued -= 1
+        self.queued_bytes -= size
+        return 0
+
     cdef int outcome(self, SendQueue queue, object error, bint raising) except -1:
         """Take the oldest message off `queue`, and tell what became of it."""
         cdef SendExtra extra = queue.take_extra()
+        cdef Py_ssize_t size = queue.items[queue.head].size
         cdef object frames = queue.pop()
-        cdef object callback, context, status = error
-        cdef bint with_stream = False, told = False
-        cdef list message
         zs_count(ZS_SENT if error is None else ZS_FAILED, 1)
         if queue is not self.queue:
             self.parked_count -= 1
+        self.removed(size)
+        if error is None:
+            self.messages_out += 1
+            self.bytes_out += size
+        return self.tell(frames, extra, error, raising)
+
+    cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1:
+        """Tell what became of a message that is in no queue any more."""
+        cdef object callback, context, status = error
+        cdef bint with_stream = False, told = False
+        cdef list message
         if error is not None:
             told = self.tell_error(error, raising)
             if self.state == CLOSED:
@@ -187,15 +212,16 @@ cdef class Outgoing(Source):
 
     cdef int park(self, bytes peer) except -1:
         """Move the oldest message to those that wait for `peer` to have room."""
-        cdef Item *item = &self.queue.items[self.queue.head]
+        cdef Item *item
         cdef SendQueue waiting
         if self.parked is None:
             self.parked = {}
         waiting = self.parked.get(peer)
         if waiting is None:
             waiting = self.parked[peer] = SendQueue()
+        item = &self.queue.items[self.queue.head]
         # before it leaves the queue: memory may be short
-        waiting.push(<object> item.frames, item.flags, self.queue.first_extra())
+        waiting.push(<object> item.frames, item.size, item.flags, self.queue.first_extra())
         self.queue.take_extra()
         self.queue.pop()
         self.parked_count += 1
@@ -250,7 +276,10 @@ cdef class Outgoing(Source):
         return 0
 
     cdef Py_ssize_t last_drain(self) except -1:
-        """Before close: hand over what libzmq takes, and tell nobody. Returns how many it did not."""
+        """Before close: hand over what libzmq takes, and tell nobody.
+
+        Returns how many it refused for good; what else it did not take is still queued.
+        """
         cdef Py_ssize_t refused = 0
         cdef SendQueue queue
         cdef list queues = [self.queue]
@@ -273,16 +302,17 @@ cdef class Outgoing(Source):
                     if code == EINTR and fork_generation == self.reactor.generation:
                         continue
                 if code != 0:
+                    if self.socket_type != TYPE_ROUTER and (code == EAGAIN or code == ETERM):
+                        break
                     refused += 1
                     full.add(peer)
-                    if self.socket_type != TYPE_ROUTER and (code == EAGAIN or code == ETERM):
-                        refused += queue.count - 1
-                        break
+                else:
+                    self.messages_out += 1
+                    self.bytes_out += queue.items[queue.head].size
                 zs_count(ZS_SENT if code == 0 else ZS_UNSENT, 1)
+                self.removed(queue.items[queue.head].size)
                 queue.take_extra()
                 queue.pop()
-            else:
-                refused += queue.count
         return refused
 
     # -- user code ------------------------------------------------------------------------------
@@ -292,11 +322,14 @@ cdef class Outgoing(Source):
     ) except -1:
         """Call anything but on_recv's callback. `raising`: a flush, whose caller gets exceptions."""
         cdef object result, failure = None
+        cdef int64_t began = zs_now() if self.timing else 0
         self.reactor.epoch += 1
         self.clean = False
         if raising:
-            self.returned(callback(*args), callback)
-            return 0
+            result = callback(*args)
+            if began:
+                self.timed(began, what, callback)
+            return self.returned(result, callback)
         if self.calling or self.running > 1:
             context = context.copy()  # it may be entered already, further out
         self.calling += 1
@@ -308,9 +341,22 @@ cdef class Outgoing(Source):
             failure = error
         finally:
             self.calling -= 1
+        if began:
+            self.timed(began, what, callback)
         if failure is not None:
             return report(self.reactor.loop, what, self, callback, failure)
         return self.returned(result, callback)
+
+    cdef int timed(self, int64_t began, str what, object callback) except -1:
+        """Account for a callback that began then; in debug mode, log it if it was slow."""
+        cdef int64_t took = zs_now() - began
+        cdef double limit
+        self.callback_ns += took
+        if self.debug:
+            limit = self.reactor.loop.slow_callback_duration
+            if took >= limit * 1e9:
+                _logger.warning("%r: %s took %.3f s: %r", self, what, took * 1e-9, callback)
+        return 0
 
     cdef int returned(self, object result, object callback) except -1:
         """A callback returned something: if it can be awaited, it is, and held until it ends."""
@@ -339,6 +385,7 @@ cdef class Outgoing(Source):
 
     cdef bint tell_error(self, object error, bint raising) except -1:
         """Tell on_err's callback. Returns whether there is one."""
+        self.errors += 1
         if self.err_callback is None:
             return False
         self.call_back("the on_err callback", self.err_callback, (error,), self.err_context, raising)

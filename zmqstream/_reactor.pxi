@@ -73,6 +73,13 @@ cdef class Reactor:
     def __len__(self):
         return len(self.sources)
 
+    def stats(self):
+        """The values of a LoopStats."""
+        return (
+            len(self.sources), self.polls, self.sleeps, self.passes, self.turns, self.sweeps,
+            self.repaired,
+        )
+
     def streams(self):
         """A list of the streams whose socket is open."""
         cdef Source source
@@ -291,6 +298,7 @@ cdef class Reactor:
         """A turn for each ready source, those included that become ready meanwhile."""
         cdef Source source, outer = self.current
         cdef int64_t end
+        self.passes += 1
         self.now = zs_now()
         end = self.now + PASS_NS
         try:
@@ -301,6 +309,7 @@ cdef class Reactor:
                     self.link(source, &self.later)
                     continue
                 self.current = source
+                self.turns += 1
                 source.turn()
                 self.now = zs_now()
         finally:
@@ -362,6 +371,7 @@ cdef class Reactor:
                 source = self.sources[self.cursor]
                 self.look_again(source)
         if self.cursor == 0:
+            self.sweeps += 1
             self.swept_epoch = self.sweep_epoch
             self.swept_at = zs_now()
         return 0
@@ -381,6 +391,7 @@ cdef class Reactor:
             if source.state == READY:
                 zs_count(ZS_REPAIRED, 1)
                 self.repaired += 1
+                source.repaired += 1
         return 0
 
     # -- what no event will tell ----------------------------------------------------------------
@@ -413,6 +424,7 @@ cdef class Reactor:
         cdef Source source
         if timeout >= 0:
             milliseconds = <int> min(ceil(timeout * 1e3), 86_400_000.0)
+        self.polls += 1
         if milliseconds == 0:
             if self.now >= self.yielded_at + YIELD_NS:
                 # Where callbacks are C code, no bytecode runs for as long as messages come.
@@ -422,6 +434,7 @@ cdef class Reactor:
             if count < 0:
                 code = errno
         else:
+            self.sleeps += 1
             self.sleeping = True
             try:
                 # A signal that came while C code ran, as a turn is, interrupts no sleep: its handler

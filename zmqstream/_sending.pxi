@@ -93,16 +93,22 @@ cdef class Sender(Outgoing):
 
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1:
         cdef State before
+        cdef Py_ssize_t size
         if flags & SNDMORE or self.parts is not None:
             return self.enqueue_parts(frames, flags, extra)
-        self.queue.push(frames, flags, extra)
+        size = size_of(<PyObject *> frames)
+        self.queue.push(frames, size, flags, extra)
+        self.queued += 1
+        self.queued_bytes += size
+        self.peak_queued = max(self.peak_queued, self.queued)
         if self.state != READY:
             before = self.state
             try:
                 self.reactor.enqueue(self)
             except BaseException:
                 # The loop could not be woken: what raises has sent nothing, and the next one tries.
-                self.queue.take_back(frames)
+                if self.queue.take_back(frames):
+                    self.removed(size)
                 if self.state == READY:  # and not closed meanwhile, by another thread
                     self.reactor.unlink(self)
                     self.become(before)

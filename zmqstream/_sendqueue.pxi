@@ -1,6 +1,6 @@
 # What waits to be sent: a ring of items, oldest first.
 #
-# An item owns its frames and costs 16 bytes beside them. What the few messages carry that have a
+# An item owns its frames and costs 24 bytes beside them. What the few messages carry that have a
 # callback or a tracker stands in a deque beside the ring, where the garbage collector sees it.
 
 from cpython.mem cimport PyMem_Realloc
@@ -35,11 +35,12 @@ cdef class SendQueue:
             self.count -= 1
         PyMem_Free(self.items)
 
-    cdef int push(self, object frames, int flags, SendExtra extra) except -1:
+    cdef int push(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1:
         cdef Item *item
         if self.count == self.capacity:
             self.grow()
         item = &self.items[(self.head + self.count) & (self.capacity - 1)]
+        item.size = size
         item.flags = flags
         item.has_extra = extra is not None
         if extra is not None:
@@ -61,7 +62,10 @@ cdef class SendQueue:
         return 0
 
     cdef int take_back(self, object frames) except -1:
-        """Undo the push() of `frames`, unless another thread's loop has taken them meanwhile."""
+        """Undo the push() of `frames`, unless another thread's loop has taken them meanwhile.
+
+        Returns whether it did.
+        """
         cdef Item *item
         if self.count == 0:
             return 0
@@ -71,6 +75,7 @@ cdef class SendQueue:
             if item.has_extra:
                 self.extras.pop()
             Py_DECREF(frames)
+            return 1
         return 0
 
     cdef inline object pop(self):

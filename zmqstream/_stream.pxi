@@ -24,7 +24,7 @@ cdef class Stream(Incoming):
         self.shadowed = shadowed
         self.io_loop = io_loop
         self.own_send = own_send
-        self.debug = reactor.loop.get_debug()
+        self.debug = self.timing = reactor.loop.get_debug()
         try:
             self.reactor = reactor
             self.check_thread("__init__")
@@ -34,13 +34,26 @@ cdef class Stream(Incoming):
             raise
 
     def __repr__(self):
-        cdef str name = type(self).__name__
+        cdef str name = type(self).__name__, endpoint = self.endpoint()
         if self.reactor is None:
             return f"<{name}, not initialised>"
         return (
             f"<{name}(zmq.{zmq.SocketType(self.socket_type).name}) at {id(self):#x}, "
-            f"{('idle', 'armed', 'ready', 'closed')[<int> self.state]}>"
+            f"{('idle', 'armed', 'ready', 'closed')[<int> self.state]}"
+            f"{f', {endpoint}' if endpoint else ''}"
+            f", in {self.messages_in}, out {self.messages_out}, queued {self.queued}>"
         )
+
+    cdef str endpoint(self):
+        """Where the socket was bound or connected last; "" if nowhere."""
+        cdef char last[257]
+        cdef size_t size = sizeof(last)
+        cdef void *handle
+        if self.state != CLOSED and self.reactor.generation == fork_generation:
+            handle = self.handle()
+            if handle is not NULL and lib.getsockopt(handle, OPT_LAST_ENDPOINT, last, &size) == 0:
+                return last[:size].rstrip(b"\0").decode("utf-8", "replace")
+        return self.last_endpoint or ""
 
     # -- what the state allows ------------------------------------------------------------------
 
@@ -170,6 +183,52 @@ cdef class Stream(Incoming):
         self.err_callback = callback
         self.err_context = context_for(callback)
 
+    # -- budgets and statistics -----------------------------------------------------------------
+
+    def set_turn_limits(self, messages=TURN_MESSAGES, seconds=TURN_NS * 1e-9):
+        """Bound what the loop does for this stream before it looks after others.
+
+        Parameters
+        ----------
+        messages : int
+            Messages received and sent in one turn.
+        seconds : float
+            How long a turn goes on; the callback that is running then is its last.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `messages` is no int of at least 1, or `seconds` no number above 0.
+        OSError, RuntimeError
+            As for on_recv().
+        """
+        cdef object turn_ns = number_of(seconds, "set_turn_limits: seconds") * 1e9
+        if not isinstance(messages, int):
+            raise TypeError(f"set_turn_limits: messages must be an int, not {type(messages).__name__}")
+        if messages < 1:
+            raise ValueError(f"set_turn_limits: messages must be at least 1: {messages}")
+        if not turn_ns >= 1:
+            raise ValueError(f"set_turn_limits: seconds must be more than 0: {seconds}")
+        self.check_open()
+        self.check_thread("set_turn_limits")
+        self.turn_messages = min(messages, INT_MAX)
+        self.turn_ns = <int64_t> min(turn_ns, LONGEST_NS)
+
+    def set_callback_timing(self, bint enabled):
+        """Have the time that callbacks take counted, for stats(): two looks at a clock for each."""
+        self.check_thread("set_callback_timing")
+        self.timed_for_stats = enabled
+        self.timing = enabled or self.debug
+
+    def _stats(self):
+        """The values of a StreamStats."""
+        return (
+            self.messages_in, self.bytes_in, self.messages_out, self.bytes_out, self.errors,
+            self.dropped, self.expired, self.queued, self.queued_bytes, self.peak_queued,
+            self.turns, self.turns_cut, self.repaired,
+            self.callback_ns * 1e-9 if self.timed_for_stats else None,
+        )
+
     # -- flush ----------------------------------------------------------------------------------
 
     def flush(self, int flag=POLLIN | POLLOUT, limit=None):
@@ -208,6 +267,7 @@ cdef class Stream(Incoming):
         budget.left = most
         budget.raising = True
         budget.unlooked = budget.looked = INT_MAX  # no clock
+        budget.pace = 0
         budget.deadline = INT64_MAX
         self.running += 1
         self.clean = self.blocked = False
@@ -241,6 +301,7 @@ cdef class Stream(Incoming):
             _logger.warning("%r is attached to a closed socket", self)
             return self.closed_directly()
         error = zmq_error(code)
+        self.errors += 1
         callback, context = self.err_callback, self.err_context
         if code == ETERM:
             # first of all: the context waits for its sockets, and on_err may do anything
@@ -297,16 +358,19 @@ cdef class Stream(Incoming):
         cdef object callback = self.close_callback, context = self.close_context
         cdef State before = self.state
         cdef Py_ssize_t unsent = 0
+        self.last_endpoint = self.endpoint()
         self.become(CLOSED)  # what a thread sends from now on is refused, and not lost
         try:
             if not 0 <= self.reactor.generation != fork_generation:  # nothing of a parent's is ours
-                unsent = self.last_drain() if drain else self.queue.count + self.parked_count
+                if drain:
+                    unsent = self.last_drain()
+                unsent += self.queued
             self.reactor.remove(self)
         except BaseException:
             self.become(before)  # memory was short: close() can be called again
             raise
         self.changes += 1
-        self.parked_count = 0
+        self.parked_count = self.queued = self.queued_bytes = 0
         unsent += self.parts is not None
         self.parts = self.part_extras = self.parked = None
         self.queue.clear()

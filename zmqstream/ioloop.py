@@ -24,8 +24,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zmqstream import _core, _handlers
-from zmqstream.eventloop import AllFds, EventLoop, asyncio_loop_of, is_usable, tornados_ioloop
+from zmqstream.eventloop import (
+    AllFds,
+    EventLoop,
+    asyncio_loop_of,
+    is_usable,
+    reactor_of,
+    tornados_ioloop,
+)
 from zmqstream.periodic import DelayedCallback, PeriodicCallback
+from zmqstream.stats import LoopStats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -323,6 +331,10 @@ class IOLoop:
     def set_default_executor(self, executor: Any) -> None:
         """The executor that run_in_executor(None, ...) uses."""
         self.asyncio_loop.set_default_executor(executor)
+
+    def stats(self) -> LoopStats:
+        """What the loop has done for streams."""
+        return LoopStats(*reactor_of(self.asyncio_loop).stats())
 
     def time(self) -> float:
         """The clock of add_timeout() and call_at(): time.time(), in seconds."""

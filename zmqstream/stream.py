@@ -20,6 +20,7 @@ import zmq
 from zmq.utils import jsonapi
 
 from zmqstream import _core
+from zmqstream.stats import StreamStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +160,12 @@ class ZMQStream(_core.Stream):
     ) -> None:
         """Send a pickled object, in one frame. See send()."""
         self.send(pickle.dumps(obj, protocol), flags, callback=callback, **kwargs)
+
+    # -- statistics ------------------------------------------------------------------------------
+
+    def stats(self) -> StreamStats:
+        """What the stream has done since it was made; also when it is closed."""
+        return StreamStats(*self._stats())
 
     # -- the socket's own methods ----------------------------------------------------------------
 

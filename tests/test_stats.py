@@ -1,0 +1,255 @@
+"""What stats() tells, of a stream and of a loop; and the limits of a turn."""
+
+import logging
+import math
+import time
+
+import pytest
+import zmq
+
+import zmqstream
+
+pytestmark = pytest.mark.ours
+
+
+def streams(home, **options):
+    return [home.stream(socket) for socket in home.pair(sndhwm=0, rcvhwm=0, **options)]
+
+
+def test_messages_and_bytes_of_both_ways(home):
+    sender, receiver = streams(home)
+    got = home.recorder()
+    receiver.on_recv(got.append)
+    sender.send(b"12345")
+    sender.send_multipart([b"123", b"", b"4567"])
+    sender.send_multipart([zmq.Frame(b"12"), bytearray(b"3")], copy=False)
+    stats = sender.stats()
+    assert isinstance(stats, zmqstream.StreamStats)
+    assert (stats.queued, stats.queued_bytes, stats.peak_queued) == (3, 15, 3)
+    assert stats.messages_out == stats.bytes_out == 0
+    home.wait(got, 3)
+    stats = sender.stats()
+    assert (stats.messages_out, stats.bytes_out, stats.messages_in) == (3, 15, 0)
+    assert (stats.queued, stats.queued_bytes, stats.peak_queued) == (0, 0, 3)
+    stats = receiver.stats()
+    assert (stats.messages_in, stats.bytes_in, stats.messages_out) == (3, 15, 0)
+    assert stats.errors == stats.dropped == stats.expired == 0
+    assert stats.callback_time is None
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_callback_sees_its_own_message_counted(home, copy):
+    sender, receiver = streams(home)
+    seen = home.recorder()
+    receiver.on_recv(lambda message: seen.append(receiver.stats()[:2]), copy=copy)
+    for message in ([b"1"], [b"22", b"333"], [b""]):
+        sender.send_multipart(message)
+    home.wait(seen, 3)
+    assert seen == [(1, 1), (2, 6), (3, 6)]
+
+
+def test_what_a_flush_does_is_counted(home):
+    sender, receiver = streams(home)
+    sender.send(b"abc")
+    sender.flush()
+    assert sender.stats().messages_out == 1
+    home.run_until(lambda: receiver.flush(zmq.POLLIN) == 1)  # and drops it
+    assert receiver.stats()[:2] == (1, 3)
+
+
+def test_what_close_hands_over_is_counted_and_stats_outlive_it(home):
+    sender, _receiver = streams(home)
+    sender.send(b"abc")
+    sender.close()
+    stats = sender.stats()
+    assert (stats.messages_out, stats.bytes_out, stats.queued, stats.queued_bytes) == (1, 3, 0, 0)
+
+
+def test_errors_are_counted(home):
+    router = home.stream(home.socket(zmq.ROUTER, router_mandatory=1))
+    errors = home.recorder()
+    router.on_err(errors.append)
+    router.send_multipart([b"nobody", b"1"])
+    router.send_multipart([b"nobody", b"2"])
+    home.wait(errors, 2)
+    assert router.stats().errors == 2
+    assert router.stats().messages_out == 0
+
+
+def test_messages_to_a_parked_peer_are_queued(home):
+    sender, _receiver = streams(home)
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1, sndbuf=1)
+    dealer = home.socket(zmq.DEALER, rcvhwm=1, routing_id=b"peer")
+    router.bind("inproc://parked")
+    dealer.connect("inproc://parked")
+    stream = home.stream(router)
+    home.run_until(lambda: not router.poll(0) and router.get(zmq.EVENTS) & zmq.POLLOUT)
+    for _ in range(10):
+        stream.send_multipart([b"peer", b"12345678"])
+    home.run_until(lambda: stream.stats().messages_out)
+    stats = stream.stats()
+    assert stats.messages_out + stats.queued == 10
+    assert stats.queued_bytes == 12 * stats.queued
+    assert stats.queued > 0
+
+
+def test_turns_and_those_that_the_budget_ended(home):
+    sender, receiver = streams(home)
+    for _ in range(100):
+        sender.send(b"x")
+    home.drained(sender)
+    got = home.recorder()
+    receiver.set_turn_limits(messages=10)
+    before = receiver.stats().turns
+    receiver.on_recv(got.append)
+    home.wait(got, 100)
+    stats = receiver.stats()
+    assert stats.turns_cut == 10
+    assert stats.turns - before in (11, 12)
+
+
+def test_a_turn_is_as_long_as_set(home):
+    """Nothing else of the loop runs within one."""
+    sender, receiver = streams(home)
+    for _ in range(400):
+        sender.send(b"x")
+    home.drained(sender)
+    order = []
+    receiver.set_turn_limits(messages=300, seconds=60)
+    receiver.on_recv(
+        lambda message: (order.append("message"), home.loop.call_soon(order.append, "loop"))
+    )
+    home.run_until(lambda: order.count("message") == 400)
+    assert order.index("loop") == 300
+
+
+def test_a_turn_ends_when_its_time_is_over(home):
+    sender, receiver = streams(home)
+    for _ in range(50):
+        sender.send(b"x")
+    home.drained(sender)
+    got = home.recorder()
+
+    def slow(message):
+        got.append(message)
+        end = time.perf_counter() + 0.0005
+        while time.perf_counter() < end:
+            pass
+
+    receiver.set_turn_limits(seconds=0.0001)
+    receiver.on_recv(slow)
+    home.wait(got, 50)
+    assert receiver.stats().turns_cut == 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"messages": 0}, ValueError, "messages must be at least 1: 0"),
+        ({"messages": 1.5}, TypeError, "messages must be an int, not float"),
+        ({"seconds": 0}, ValueError, "seconds must be more than 0: 0"),
+        ({"seconds": -1}, ValueError, "seconds must be more than 0: -1"),
+        ({"seconds": math.nan}, ValueError, "seconds must be more than 0: nan"),
+        ({"seconds": "1"}, TypeError, "seconds must be a number, not str"),
+    ],
+)
+def test_limits_that_are_none(home, arguments, error, text):
+    stream = streams(home)[0]
+    with pytest.raises(error, match=text):
+        stream.set_turn_limits(**arguments)
+    stream.set_turn_limits(messages=10**30, seconds=math.inf)
+    stream.set_turn_limits()
+
+
+def test_a_swallowed_event_that_was_found(home, throttled):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+    stream.on_recv(got.append)
+    home.settle()
+    peer.send(b"x")
+    throttled()
+    socket.get(zmq.EVENTS)  # its event is gone
+    home.wait(got)
+    assert stream.stats().repaired == 1
+
+
+def test_the_time_of_callbacks(home):
+    sender, receiver = streams(home)
+    got = home.recorder()
+
+    def slow(message):
+        time.sleep(0.002)  # what is measured
+        got.append(message)
+
+    receiver.on_recv(slow)
+    sender.send(b"x")
+    home.wait(got)
+    assert receiver.stats().callback_time is None
+    receiver.set_callback_timing(True)
+    assert receiver.stats().callback_time == 0
+    for _ in range(3):
+        sender.send(b"x")
+    home.wait(got, 4)
+    home.settle()
+    assert 0.006 <= receiver.stats().callback_time < 10
+    receiver.set_callback_timing(False)
+    assert receiver.stats().callback_time is None
+
+
+def test_slow_callbacks_are_logged_in_debug_mode(home, expected_log):
+    home.loop.set_debug(True)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # which logs slow handles, too
+    try:
+        home.loop.slow_callback_duration = 0.01
+        sender, receiver = streams(home)
+        got = home.recorder()
+
+        def slow(message):
+            time.sleep(0.02)
+            got.append(message)
+
+        receiver.on_recv(slow)
+        sender.send(b"x")
+        home.wait(got)
+        home.settle()
+        (record,) = expected_log("the on_recv callback took 0.")
+        assert "slow" in record.getMessage()
+        assert "zmq.PAIR" in record.getMessage()
+    finally:
+        logging.getLogger("asyncio").setLevel(logging.NOTSET)
+
+
+def test_of_a_loop(home):
+    io_loop = zmqstream.IOLoop(make_current=False, asyncio_loop=home.loop)
+    before = io_loop.stats()
+    assert isinstance(before, zmqstream.LoopStats)
+    sender, receiver = streams(home)
+    got = home.recorder()
+    receiver.on_recv(got.append)
+    sender.send(b"x")
+    home.wait(got)
+    stats = io_loop.stats()
+    assert stats.streams == 2
+    assert stats.passes > before.passes
+    assert stats.turns >= before.turns + 2
+    assert home.name == "uvloop" or stats.polls > before.polls or "selectors" in home.name
+    sender.close()
+    assert io_loop.stats().streams == 1
+
+
+def test_repr_tells_state_endpoint_and_counts(home):
+    socket = home.socket(zmq.PULL)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    stream = home.stream(socket)
+    push = home.socket(zmq.PUSH)
+    push.connect(f"tcp://127.0.0.1:{port}")
+    got = home.recorder()
+    stream.on_recv(got.append)
+    push.send(b"x")
+    home.wait(got)
+    text = repr(stream)
+    assert "ZMQStream(zmq.PULL)" in text
+    assert f"tcp://127.0.0.1:{port}, in 1, out 0, queued 0" in text
+    stream.close()
+    assert f"closed, tcp://127.0.0.1:{port}, in 1" in repr(stream)
