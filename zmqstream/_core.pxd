@@ -20,7 +20,7 @@ cdef enum State:
 
 
 cdef struct Item:               # a queued message
-    PyObject *frames            # owned: its only frame (bytes or Frame), or a tuple of frames
+    PyObject *frames            # owned: its only frame (bytes or Frame), or a tuple of frames; NULL: withdrawn
     Py_ssize_t size             # bytes of all its frames
     int flags                   # the caller's flags for zmq_msg_send()
     bint has_extra              # there is a SendExtra of it in SendQueue.extras
@@ -41,6 +41,10 @@ cdef class SendExtra:           # what few messages carry
     cdef object callback        # on_send for this message alone, or None
     cdef object context         # the contextvars context it was given in
     cdef object tracker         # zmq.MessageTracker of what is not copied, or None
+    cdef object awaited         # the AwaitedSend of asend(), or None
+    cdef int64_t deadline       # the clock's time when it expires, ns; 0: never
+    cdef SendQueue queue        # where the message waits; None: it has gone
+    cdef int64_t place          # which one it is there, counted from the queue's beginning
 
 
 @cython.final
@@ -48,7 +52,8 @@ cdef class SendQueue:
     cdef Item *items            # a ring
     cdef Py_ssize_t capacity    # a power of two, or 0
     cdef Py_ssize_t head        # index of the oldest
-    cdef Py_ssize_t count       # messages waiting
+    cdef Py_ssize_t count       # items: messages waiting, and holes between them
+    cdef int64_t first          # items that have gone: the place of the oldest
     cdef object extras          # a deque: the SendExtras of those that have one, oldest first
 
     cdef int push(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1
@@ -57,6 +62,9 @@ cdef class SendQueue:
     cdef object pop(self)
     cdef SendExtra first_extra(self)
     cdef SendExtra take_extra(self)
+    cdef int advance(self) noexcept
+    cdef Item *at(self, int64_t place) noexcept
+    cdef object withdraw(self, SendExtra extra)
     cdef int clear(self) except -1
 
 
@@ -253,7 +261,9 @@ cdef class Outgoing(Source):
     cdef bint has_flushed(self, Budget *budget) noexcept
     cdef int interrupted(self) except -1
     cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1
-    cdef int outcome(self, SendQueue queue, object error, bint raising) except -1
+    cdef int outcome(self, SendQueue queue, int code, bint raising) except -1
+    cdef int expire(self, SendExtra extra, bint raising) except -1
+    cdef int expire_overdue(self, SendQueue queue, bint raising) except -1
     cdef int park(self, bytes peer) except -1
     cdef int unpark(self, Budget *budget) except -1
     cdef int removed(self, Py_ssize_t size) noexcept
@@ -265,19 +275,62 @@ cdef class Outgoing(Source):
     cdef int timed(self, int64_t began, str what, object callback) except -1
     cdef bint tell_error(self, object error, bint raising) except -1
 
-    # the stream's, whose life is in _stream.pxi
+    # the stream's, whose flow is in _flow.pxi, and whose life in _stream.pxi
     cdef int check_open(self) except -1
     cdef int check_usable(self) except -1
     cdef int check_thread(self, str method) except -1
 
 
-cdef class Sender(Outgoing):
+cdef enum Policy:               # what becomes of a message beyond the limits
+    WAIT
+    RAISE
+    DROP_NEWEST
+    DROP_OLDEST
+
+
+cdef class Flow(Outgoing):
+    """How much may wait to be sent, for how long, and who is told when there is room."""
+    cdef Py_ssize_t high        # messages: more are too many...
+    cdef Py_ssize_t low         # ...until so few are left
+    cdef Py_ssize_t high_bytes  # likewise
+    cdef Py_ssize_t low_bytes
+    cdef Policy policy
+    cdef bint over              # the queue was too long, and has not fallen to `low` since
+    cdef bint drop_logged       # a drop was logged since then
+    cdef bint drain_due         # _call_on_drain() is scheduled
+    cdef bint alert             # attend() has something to look at
+    cdef list drainers          # futures of those that wait for `low`; None: never any
+    cdef list emptiers          # futures of those that wait for an empty queue, or None
+    cdef object drain_callback  # of on_drain, or None
+    cdef object drain_context
+    cdef object untold          # a deque of what was dropped: (frames, SendExtra, error); or None
+    cdef list timed             # a heap of (deadline, serial, SendExtra), or None
+    cdef Py_ssize_t most_timed  # it is made anew when it has so many
+    cdef int64_t serial         # of the last one
+    cdef object timer           # the TimerHandle of _on_expiry(), or None
+    cdef int64_t timer_at       # when that will be, ns
+
+    cdef bint is_full(self, Py_ssize_t size) noexcept
+    cdef bint make_room(self, object frames, Py_ssize_t size, SendExtra extra) except -1
+    cdef int drop_oldest(self) except -1
+    cdef int drop(self, object frames, SendExtra extra) except -1
+    cdef bint tell_untold(self, Budget *budget) except -1
+    cdef int check_level(self) except -1
+    cdef int attend(self) except -1
+    cdef int watch_deadline(self, SendExtra extra) except -1
+    cdef int set_timer(self) except -1
+    cdef object withdraw(self, SendExtra extra)
+    cdef int end_flow(self) except -1
+
+
+cdef class Sender(Flow):
     """What is given to be sent, on its way into the queue."""
     cdef bint own_send          # the class does not override send_multipart()
     cdef list parts             # frames sent with SNDMORE, until the last one comes; or None
     cdef list part_extras       # their SendExtras
 
-    cdef int queue_message(self, object msg, int flags, bint copy, bint track, object callback) except -1
+    cdef int queue_message(
+        self, object msg, int flags, bint copy, bint track, object callback, object timeout) except -1
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
     cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
 

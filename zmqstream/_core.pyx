@@ -28,6 +28,7 @@ include "_source.pxi"      # a socket that is watched, and the one door out of e
 include "_reactor.pxi"     # poll, the ready list, turns, sweeps
 include "_loops.pxi"       # the reactor's two homes: our own loop, and everybody else's
 include "_outgoing.pxi"    # the way out: draining the queue, parking, outcomes
+include "_flow.pxi"        # how much may wait to be sent, and for how long
 include "_sending.pxi"     # what a program gives to be sent, on its way into the queue
 include "_incoming.pxi"    # the way in: turns, from libzmq to the callback
 include "_stream.pxi"      # one stream's life, and its public face

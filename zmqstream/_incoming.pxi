@@ -37,6 +37,8 @@ cdef class Incoming(Sender):
     cdef int settle(self) except -1:
         if self.running or self.state == CLOSED:
             return 0  # if running: the outermost turn or flush will
+        if self.alert:
+            self.attend()
         if self.clean and self.queue.count == 0:
             # The last libzmq call was a receive that found nothing. Before it says so,
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
@@ -68,12 +70,14 @@ cdef class Incoming(Sender):
         if self.retry:
             self.set_retry(False)
         try:
+            if self.untold:
+                more = self.tell_untold(&budget)
             if self.parked_count:
                 half = budget  # they must not keep others from their turn
                 half.left = (self.turn_messages + 1) // 2
                 half.deadline = half.last + self.turn_ns // 2
                 parked = self.unpark(&half) == 1
-            if self.input_due and self.recv_callback is not None:
+            if self.input_due and self.recv_callback is not None and not more:
                 more = self.receive_turn(&budget) == BUDGET_SPENT
             if self.queue.count and not more and not self.blocked and self.held != self.reactor.iteration:
                 more = self.drain(&budget)
@@ -243,6 +247,9 @@ cdef class Incoming(Sender):
         cdef bint receiver = self.recv_callback is not None
         cdef Budget one = budget[0]
         cdef int before = -1
+        if flag & POLLOUT and self.untold:
+            one.left = INT_MAX  # they are in no queue: no messages that are handled
+            self.tell_untold(&one)
         while budget.left > 0 and budget.left != before and self.state != CLOSED:
             before = budget.left
             # Without a receiver messages are dropped, but not those that its callback left behind

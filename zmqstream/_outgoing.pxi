@@ -63,7 +63,13 @@ cdef class Outgoing(Source):
         self.turn_messages = TURN_MESSAGES
         self.turn_ns = TURN_NS
 
-    # -- the stream's, whose life is in _stream.pxi ---------------------------------------------
+    # -- the stream's, whose flow is in _flow.pxi, and whose life in _stream.pxi -----------------
+
+    cdef int expire(self, SendExtra extra, bint raising) except -1:
+        raise NotImplementedError
+
+    cdef int expire_overdue(self, SendQueue queue, bint raising) except -1:
+        raise NotImplementedError
 
     cdef int check_open(self) except -1:
         raise NotImplementedError
@@ -97,6 +103,12 @@ cdef class Outgoing(Source):
                     self.park(peer)
                     parked += 1
                     continue
+            if item.has_extra and self.expire_overdue(queue, budget.raising):
+                if self.has_flushed(budget):
+                    return 0
+                if spent(budget):
+                    return 1
+                continue
             self.clean = False
             code = message_out(handle, self.socket_type, item.frames, item.flags)
             if code == EAGAIN:
@@ -156,7 +168,7 @@ cdef class Outgoing(Source):
         if code == ETERM or code == ENOTSOCK:
             self.failed(code)
             return 0
-        self.outcome(queue, None if code == 0 else zmq_error(code), raising)
+        self.outcome(queue, code, raising)
         self.reactor.check_process()
         return 1
 
@@ -166,19 +178,19 @@ cdef class Outgoing(Source):
         self.queued_bytes -= size
         return 0
 
-    cdef int outcome(self, SendQueue queue, object error, bint raising) except -1:
+    cdef int outcome(self, SendQueue queue, int code, bint raising) except -1:
         """Take the oldest message off `queue`, and tell what became of it."""
         cdef SendExtra extra = queue.take_extra()
         cdef Py_ssize_t size = queue.items[queue.head].size
         cdef object frames = queue.pop()
-        zs_count(ZS_SENT if error is None else ZS_FAILED, 1)
+        zs_count(ZS_SENT if code == 0 else ZS_FAILED, 1)
         if queue is not self.queue:
             self.parked_count -= 1
         self.removed(size)
-        if error is None:
+        if code == 0:
             self.messages_out += 1
             self.bytes_out += size
-        return self.tell(frames, extra, error, raising)
+        return self.tell(frames, extra, None if code == 0 else zmq_error(code), raising)
 
     cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1:
         """Tell what became of a message that is in no queue any more."""
@@ -218,7 +230,10 @@ cdef class Outgoing(Source):
             self.parked = {}
         waiting = self.parked.get(peer)
         if waiting is None:
-            waiting = self.parked[peer] = SendQueue()
+            waiting = SendQueue()  # where garbage is collected anything may run, as a thread that sends
+            if self.queue.count == 0 or peer_of(self.queue.items[self.queue.head].frames) != peer:
+                return 0
+            self.parked[peer] = waiting
         item = &self.queue.items[self.queue.head]
         # before it leaves the queue: memory may be short
         waiting.push(<object> item.frames, item.size, item.flags, self.queue.first_extra())
@@ -241,6 +256,11 @@ cdef class Outgoing(Source):
                 if handle is NULL:
                     self.failed(ENOTSOCK)
                     return 0
+                if waiting.items[waiting.head].has_extra and self.expire_overdue(waiting, budget.raising):
+                    ended = spent(budget)
+                    if self.state == CLOSED or self.has_flushed(budget):
+                        return 0
+                    continue
                 self.clean = False
                 code = message_out(
                     handle, self.socket_type, waiting.items[waiting.head].frames,

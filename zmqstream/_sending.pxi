@@ -1,10 +1,11 @@
 # What a program gives to be sent: checked, joined where it comes in parts, and queued.
 
-cdef class Sender(Outgoing):
+cdef class Sender(Flow):
     # -- the public face: sending ---------------------------------------------------------------
 
     def send_multipart(
-        self, msg, int flags=0, bint copy=True, bint track=False, callback=None, **kwargs
+        self, msg, int flags=0, bint copy=True, bint track=False, callback=None, *, timeout=None,
+        **kwargs
     ):
         """Queue a message; the loop hands it to libzmq as soon as that takes it.
 
@@ -24,52 +25,68 @@ cdef class Sender(Outgoing):
             With `copy=False`: the status given to the callback is a `zmq.MessageTracker`.
         callback : callable, optional
             Called as `callback(msg, status)` for this message, instead of that of on_send().
+        timeout : float, optional
+            Seconds. A message that could not be handed to libzmq by then leaves the queue, and its
+            outcome is a MessageExpired. It holds up no other by that.
 
         Raises
         ------
         TypeError
             A frame cannot be sent: the message says which, and nothing of it is queued.
         ValueError
-            There is no frame, or `track` is asked for a `zmq.Frame` made without.
+            There is no frame, `track` is asked for a `zmq.Frame` made without, or `timeout` is not more
+            than 0.
+        zmq.Again
+            The queue is full, and set_write_buffer_limits() was given the policy "raise".
         OSError, RuntimeError
             As for on_recv().
         """
         if kwargs:
             warn_of_unknown(kwargs)
-        self.queue_message(msg, flags, copy, track, callback)
+        self.queue_message(msg, flags, copy, track, callback, timeout)
 
-    def send(self, msg, int flags=0, bint copy=True, bint track=False, callback=None, **kwargs):
+    def send(
+        self, msg, int flags=0, bint copy=True, bint track=False, callback=None, *, timeout=None,
+        **kwargs
+    ):
         """Queue a message of one frame, `msg`. See send_multipart()."""
         if not self.own_send:
+            if timeout is not None:
+                kwargs["timeout"] = timeout
             return self.send_multipart(
                 [msg], flags=flags, copy=copy, track=track, callback=callback, **kwargs)
         if kwargs:
             warn_of_unknown(kwargs)
-        if copy and not track and callback is None and PyBytes_CheckExact(<PyObject *> msg):
+        if (
+            copy and not track and callback is None and timeout is None
+            and PyBytes_CheckExact(<PyObject *> msg)
+        ):
             self.check_usable()
             self.enqueue_frames(msg, flags, None)
         else:
-            self.queue_message((msg,), flags, copy, track, callback)
+            self.queue_message((msg,), flags, copy, track, callback, timeout)
 
     cdef int queue_message(
-        self, object msg, int flags, bint copy, bint track, object callback
+        self, object msg, int flags, bint copy, bint track, object callback, object timeout
     ) except -1:
         cdef SendExtra extra = None
         cdef list trackers
         cdef object frames, tracker
+        cdef int64_t deadline
         self.check_usable()
         if (
             self.parts is None and type(msg) is list and PyList_GET_SIZE(<PyObject *> msg) == 1
-            and copy and not track and callback is None
+            and copy and not track and callback is None and timeout is None
             and PyBytes_CheckExact(PyList_GET_ITEM(<PyObject *> msg, 0))
         ):
             return self.enqueue_frames(<object> PyList_GET_ITEM(<PyObject *> msg, 0), flags, None)
         check_callback(callback, "send")
+        deadline = deadline_of(timeout, "send")
         trackers = []
         frames = snapshot(msg, self.sock, copy, track, trackers)
         tracker = tracker_of(trackers) if trackers else None
-        if callback is not None or tracker is not None:
-            extra = SendExtra(callback, context_for(callback), tracker)
+        if callback is not None or tracker is not None or deadline:
+            extra = SendExtra(callback, context_for(callback), tracker, deadline)
         self.check_usable()  # again: the snapshot may have run user code, and other threads
         return self.enqueue_frames(frames, flags, extra)
 
@@ -97,10 +114,16 @@ cdef class Sender(Outgoing):
         if flags & SNDMORE or self.parts is not None:
             return self.enqueue_parts(frames, flags, extra)
         size = size_of(<PyObject *> frames)
+        if self.policy != WAIT and self.is_full(size) and not self.make_room(frames, size, extra):
+            return 0
+        if extra is not None and extra.deadline:
+            self.watch_deadline(extra)
         self.queue.push(frames, size, flags, extra)
         self.queued += 1
         self.queued_bytes += size
         self.peak_queued = max(self.peak_queued, self.queued)
+        if self.queued > self.high or self.queued_bytes > self.high_bytes:
+            self.over = self.alert = True
         if self.state != READY:
             before = self.state
             try:
@@ -122,13 +145,19 @@ cdef class Sender(Outgoing):
 
 
 cdef SendExtra join_extras(list extras):
-    """Of a message that came in parts: every callback that came with one is told of the message."""
+    """Of a message that came in parts: every callback that came with one is told of the message.
+
+    It expires with the first of them.
+    """
     cdef SendExtra each
     cdef list told = [], trackers = []
     cdef object callback = None, context = None
+    cdef int64_t deadline = 0
     if not extras:
         return None
     for each in extras:
+        if each.deadline and (deadline == 0 or each.deadline < deadline):
+            deadline = each.deadline
         if each.callback is not None:
             told.append(each)
         if each.tracker is not None:
@@ -144,7 +173,7 @@ cdef SendExtra join_extras(list extras):
         callback, context = each.callback, each.context
     elif told:
         callback, context = tell_all, PyContext_CopyCurrent()
-    return SendExtra(callback, context, tracker_of(trackers))
+    return SendExtra(callback, context, tracker_of(trackers), deadline)
 
 
 cdef int warn_of_unknown(dict kwargs) except -1:

@@ -1,7 +1,9 @@
 # What waits to be sent: a ring of items, oldest first.
 #
 # An item owns its frames and costs 24 bytes beside them. What the few messages carry that have a
-# callback or a tracker stands in a deque beside the ring, where the garbage collector sees it.
+# callback, a tracker or a deadline stands in a deque beside the ring, where the garbage collector
+# sees it. Such a message can be withdrawn from the middle: that leaves an item without frames,
+# which goes when it has become the oldest. So if there is an oldest, it is a message.
 
 from cpython.mem cimport PyMem_Realloc
 
@@ -14,10 +16,11 @@ cdef enum:
 cdef class SendExtra:
     """What a message carries beside its frames: see the fields in _core.pxd."""
 
-    def __cinit__(self, callback, context, tracker):
+    def __cinit__(self, callback, context, tracker, int64_t deadline):
         self.callback = callback
         self.context = context
         self.tracker = tracker
+        self.deadline = deadline
 
 
 @cython.final
@@ -30,7 +33,7 @@ cdef class SendQueue:
     def __dealloc__(self):
         zs_count(ZS_UNSENT, self.count)
         while self.count:
-            Py_DECREF(<object> self.items[self.head].frames)
+            Py_XDECREF(self.items[self.head].frames)
             self.head = (self.head + 1) & (self.capacity - 1)
             self.count -= 1
         PyMem_Free(self.items)
@@ -45,6 +48,8 @@ cdef class SendQueue:
         item.has_extra = extra is not None
         if extra is not None:
             self.extras.append(extra)
+            extra.queue = self
+            extra.place = self.first + self.count
         Py_INCREF(frames)
         item.frames = <PyObject *> frames
         self.count += 1
@@ -73,7 +78,7 @@ cdef class SendQueue:
         if item.frames is <PyObject *> frames:
             self.count -= 1
             if item.has_extra:
-                self.extras.pop()
+                (<SendExtra> self.extras.pop()).queue = None
             Py_DECREF(frames)
             return 1
         return 0
@@ -82,8 +87,10 @@ cdef class SendQueue:
         """Take the oldest message's frames. Its extra must have been taken before."""
         cdef PyObject *frames = self.items[self.head].frames
         cdef object result
-        self.head = (self.head + 1) & (self.capacity - 1)
-        self.count -= 1
+        self.advance()
+        while self.count and self.items[self.head].frames is NULL:
+            self.extras.popleft()
+            self.advance()
         if self.count == 0:
             self.head = 0
             if self.capacity > KEPT_RING:
@@ -94,20 +101,47 @@ cdef class SendQueue:
         Py_DECREF(result)
         return result
 
+    cdef inline int advance(self) noexcept:
+        self.head = (self.head + 1) & (self.capacity - 1)
+        self.first += 1
+        self.count -= 1
+        return 0
+
+    cdef inline Item *at(self, int64_t place) noexcept:
+        return &self.items[(self.head + <Py_ssize_t> (place - self.first)) & (self.capacity - 1)]
+
+    cdef object withdraw(self, SendExtra extra):
+        """Take the message of `extra` out, wherever it stands. Returns its frames."""
+        cdef Item *item = self.at(extra.place)
+        cdef object frames
+        extra.queue = None
+        if extra.place == self.first:
+            self.extras.popleft()
+            item.has_extra = False
+            return self.pop()
+        frames = <object> item.frames
+        item.frames = NULL
+        item.size = 0
+        Py_DECREF(frames)
+        return frames
+
     cdef SendExtra first_extra(self):
         """The oldest message's extra, left where it is."""
         return self.extras[0] if self.items[self.head].has_extra else None
 
     cdef SendExtra take_extra(self):
         """Take the oldest message's extra: None for most."""
+        cdef SendExtra extra
         if not self.items[self.head].has_extra:
             return None
         self.items[self.head].has_extra = False
-        return self.extras.popleft()
+        extra = self.extras.popleft()
+        extra.queue = None
+        return extra
 
     cdef int clear(self) except -1:
         zs_count(ZS_UNSENT, self.count)
         while self.count:
+            self.take_extra()
             self.pop()
-        self.extras.clear()
         return 0

@@ -370,6 +370,9 @@ cdef class Stream(Incoming):
             self.become(before)  # memory was short: close() can be called again
             raise
         self.changes += 1
+        if self.untold:
+            unsent += len(self.untold)
+        self.end_flow()
         self.parked_count = self.queued = self.queued_bytes = 0
         unsent += self.parts is not None
         self.parts = self.part_extras = self.parked = None

@@ -1,0 +1,373 @@
+# Flow control: how much may wait to be sent, for how long, and who is told when there is room.
+#
+# - Beyond `high` (messages, or bytes) a queue is `over`, until it has fallen to `low`. Nobody looks
+#   at that for each message that leaves: check_level() does, at the end of every operation.
+# - What is dropped or expires is an outcome like any other. A drop may happen in any thread, in the
+#   middle of a send: it is told in the stream's next turn (`untold`), and kept only if somebody is
+#   there to be told.
+# - A message with a deadline stands in the queue like any other, and in a heap beside it. When its
+#   time is over it leaves a hole in the ring: see SendQueue.withdraw().
+
+from heapq import heappop, heappush
+
+from libc.errno cimport ETIMEDOUT
+
+cdef enum:
+    STALE_DEADLINES = 64  # in the heap, of messages that have gone, before it is made anew
+
+
+cdef Py_ssize_t UNLIMITED = sys.maxsize
+
+
+class MessageDropped(zmq.ZMQError):
+    """A message was dropped because its stream's queue was full: see set_write_buffer_limits()."""
+
+    def __init__(self, why="the queue of the stream is full"):
+        super().__init__(zmq.ENOBUFS, why)
+
+
+class MessageExpired(zmq.ZMQError):
+    """A message could not be handed to libzmq within its `timeout`."""
+
+    def __init__(self, why="not handed over in time"):
+        super().__init__(ETIMEDOUT, why)
+
+
+cdef int64_t deadline_of(object timeout, str where) except -1:
+    """The clock's time when `timeout` seconds will have passed; 0 for None."""
+    cdef double seconds
+    if timeout is None:
+        return 0
+    seconds = number_of(timeout, f"{where}: timeout")
+    if not seconds > 0:
+        raise ValueError(f"{where}: timeout must be more than 0 seconds: {timeout}")
+    return zs_now() + <int64_t> min(seconds * 1e9, LONGEST_NS)
+
+
+cdef Py_ssize_t limit_of(object value, str name) except -1:
+    if not isinstance(value, int):
+        raise TypeError(
+            f"set_write_buffer_limits: {name} must be an int or None, not {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"set_write_buffer_limits: {name} must not be negative: {value}")
+    return min(value, UNLIMITED)
+
+
+cdef tuple limits_of(object high, object low, str unit):
+    """High and low as asyncio's transports understand them; without any, nothing is too much."""
+    if high is None:
+        if low is None:
+            return UNLIMITED, UNLIMITED
+        high = 4 * limit_of(low, f"low{unit}")
+    if low is None:
+        low = limit_of(high, f"high{unit}") // 4
+    if limit_of(low, f"low{unit}") > limit_of(high, f"high{unit}"):
+        raise ValueError(
+            f"set_write_buffer_limits: low{unit} must not be more than high{unit}: {low} > {high}")
+    return limit_of(high, ""), limit_of(low, "")
+
+
+cdef dict POLICIES = {
+    "wait": WAIT, "raise": RAISE, "drop_newest": DROP_NEWEST, "drop_oldest": DROP_OLDEST}
+
+
+cdef class Flow(Outgoing):
+    def __cinit__(self, *args, **kwargs):
+        self.high = self.low = self.high_bytes = self.low_bytes = UNLIMITED
+        self.policy = WAIT
+        self.most_timed = STALE_DEADLINES
+
+    # -- how much ---------------------------------------------------------------------------------
+
+    def set_write_buffer_limits(
+        self, high=None, low=None, *, high_bytes=None, low_bytes=None, policy="wait"
+    ):
+        """Bound the queue of messages that wait to be handed to libzmq.
+
+        libzmq has queues of its own behind this one, bounded by SNDHWM.
+
+        Parameters
+        ----------
+        high, low : int, optional
+            Messages. A queue of more than `high` is too long until it has fallen to `low`: by
+            default a quarter of `high`. None: no limit.
+        high_bytes, low_bytes : int, optional
+            Likewise, of the bytes of all frames.
+        policy : str
+            What becomes of a message beyond `high`:
+
+            "wait": it is queued; `await drain()` waits, and on_drain() tells when there is room.
+            "raise": the call of send raises zmq.Again, and nothing is queued.
+            "drop_newest": it is dropped.
+            "drop_oldest": the oldest of the queue is dropped.
+
+            What is dropped is told to on_send()'s and on_err()'s callbacks with a MessageDropped, or
+            else logged once until the queue has fallen to `low`, and counted in stats(). A message is
+            never refused or dropped for its own size alone.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A limit is no int or negative, `low` is more than `high`, the policy is unknown, or bounds
+            nothing, as one other than "wait" without a limit of at least 1.
+        OSError, RuntimeError
+            As for on_recv().
+        """
+        cdef Py_ssize_t messages, messages_low, size, size_low
+        if not isinstance(policy, str) or policy not in POLICIES:
+            raise ValueError(
+                f"set_write_buffer_limits: policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+        messages, messages_low = limits_of(high, low, "")
+        size, size_low = limits_of(high_bytes, low_bytes, "_bytes")
+        if policy != "wait" and messages == size == UNLIMITED:
+            raise ValueError(f"set_write_buffer_limits: policy {policy!r} needs high or high_bytes")
+        if policy != "wait" and (messages == 0 or size == 0):
+            raise ValueError(
+                f"set_write_buffer_limits: with a limit of 0, policy {policy!r} would send nothing")
+        self.check_open()
+        self.check_thread("set_write_buffer_limits")
+        self.high, self.low, self.high_bytes, self.low_bytes = messages, messages_low, size, size_low
+        self.policy = POLICIES[policy]
+        if self.queued > self.high or self.queued_bytes > self.high_bytes:
+            self.over = self.alert = True
+        self.check_level()
+
+    def get_write_buffer_limits(self):
+        """(high, low, high_bytes, low_bytes): messages and bytes; None where there is no limit."""
+        return tuple([
+            None if limit == UNLIMITED else limit
+            for limit in (self.high, self.low, self.high_bytes, self.low_bytes)
+        ])
+
+    def get_write_buffer_size(self):
+        """How many messages wait to be handed to libzmq."""
+        return self.queued
+
+    def get_write_buffer_bytes(self):
+        """How many bytes the frames have of all messages that wait to be handed to libzmq."""
+        return self.queued_bytes
+
+    cdef bint is_full(self, Py_ssize_t size) noexcept:
+        """Whether a message of `size` bytes is one too many. To an empty queue none is."""
+        return self.queued > 0 and (
+            self.queued + 1 > self.high or self.queued_bytes + size > self.high_bytes)
+
+    cdef bint make_room(self, object frames, Py_ssize_t size, SendExtra extra) except -1:
+        """The queue is full. Returns whether the message is to be queued all the same."""
+        self.over = self.alert = True
+        if self.policy == RAISE:
+            raise zmq.Again(
+                EAGAIN,
+                f"the queue of {self!r} is full: {self.queued} messages of {self.queued_bytes} bytes, and "
+                f"the limits are {self.get_write_buffer_limits()} (high, low, high_bytes, low_bytes)")
+        if self.policy == DROP_NEWEST:
+            self.drop(frames, extra)
+            return False
+        while self.is_full(size):
+            self.drop_oldest()
+        return True
+
+    cdef int drop_oldest(self) except -1:
+        cdef SendQueue queue = self.queue
+        cdef SendExtra extra
+        cdef object frames
+        cdef bytes peer = None
+        if self.parked_count:
+            peer = next(iter(self.parked))
+            queue = self.parked[peer]
+            self.parked_count -= 1
+        extra = queue.take_extra()
+        self.removed(queue.items[queue.head].size)
+        frames = queue.pop()
+        zs_count(ZS_FAILED, 1)
+        if peer is not None and queue.count == 0:
+            del self.parked[peer]
+        return self.drop(frames, extra)
+
+    cdef int drop(self, object frames, SendExtra extra) except -1:
+        """A message that is in no queue is dropped: in any thread, in the middle of a send."""
+        self.dropped += 1
+        if (
+            self.send_callback is not None or self.err_callback is not None
+            or (extra is not None and (extra.callback is not None or extra.awaited is not None))
+        ):
+            if self.untold is None:
+                self.untold = deque()
+            self.untold.append((frames, extra, MessageDropped()))
+            if self.state != READY:
+                self.reactor.enqueue(self)
+        elif not self.drop_logged:
+            self.drop_logged = True
+            _logger.warning(
+                "%r: the queue is full, and messages are dropped; stats().dropped counts them", self)
+        return 0
+
+    cdef bint tell_untold(self, Budget *budget) except -1:
+        """Tell of what was dropped. Returns whether the budget ended it."""
+        cdef object frames, error
+        while self.untold:
+            frames, extra, error = self.untold.popleft()
+            self.tell(frames, extra, error, budget.raising)
+            if self.state == CLOSED or self.has_flushed(budget):
+                return False
+            if spent(budget):
+                return True
+        return False
+
+    # -- when there is room -----------------------------------------------------------------------
+
+    def on_drain(self, callback):
+        """Call `callback()` each time that the queue, having been too long, has fallen to `low`.
+
+        The loop calls it, as by call_soon(). See set_write_buffer_limits(). None ends it. Raises as
+        on_recv() does.
+        """
+        check_callback(callback, "on_drain")
+        self.check_open()
+        self.check_thread("on_drain")
+        self.drain_callback = callback
+        self.drain_context = context_for(callback)
+
+    cdef int check_level(self) except -1:
+        """See whether the queue has fallen as far as somebody waits for."""
+        if self.over and self.queued <= self.low and self.queued_bytes <= self.low_bytes:
+            self.over = self.drop_logged = False
+            wake_all(self.drainers)
+            if self.drain_callback is not None and not self.drain_due:
+                self.reactor.call_soon(self._call_on_drain, ())
+                self.drain_due = True
+        if self.emptiers is not None and self.queued == 0:
+            wake_all(self.emptiers)
+            self.emptiers = None
+        return 0
+
+    def _call_on_drain(self):
+        self.drain_due = False
+        if self.state != CLOSED and self.drain_callback is not None:
+            self.call_back(
+                "the on_drain callback", self.drain_callback, (), self.drain_context, False)
+            self.leave()
+
+    cdef int attend(self) except -1:
+        """At the end of an operation: levels and deadlines."""
+        self.check_level()
+        if self.timed is not None:
+            self.set_timer()
+        self.alert = self.over or self.emptiers is not None or self.timed is not None
+        return 0
+
+    # -- for how long -----------------------------------------------------------------------------
+
+    cdef int watch_deadline(self, SendExtra extra) except -1:
+        """`extra`'s message is about to be queued, in any thread; the next turn sets the timer."""
+        cdef list old, fresh = []
+        cdef tuple entry
+        self.serial += 1
+        entry = (extra.deadline, self.serial, extra)
+        # From here on nothing runs bytecode, and so no other thread.
+        if self.timed is None:
+            self.timed = fresh
+        elif len(self.timed) >= self.most_timed:
+            old, self.timed = self.timed, fresh
+            for waiting in old:
+                if (<SendExtra> (<tuple> waiting)[2]).queue is not None:
+                    heappush(fresh, waiting)
+            self.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
+        heappush(self.timed, entry)
+        self.alert = True
+        return 0
+
+    cdef int set_timer(self) except -1:
+        """Have _on_expiry() called when the next deadline is over.
+
+        A timer that was set for a message which has gone stays: it costs less than to cancel it.
+        """
+        cdef int64_t first
+        if self.queued == 0:
+            self.timed = None
+            return 0
+        while self.timed and (<SendExtra> self.timed[0][2]).queue is None:
+            heappop(self.timed)
+        if not self.timed:
+            self.timed = None
+            return 0
+        first = self.timed[0][0]
+        if self.timer is None or first < self.timer_at:
+            if self.timer is not None:
+                self.timer.cancel()
+            self.timer = self.reactor.loop.call_later(
+                max(0, first - zs_now()) * 1e-9, self._on_expiry)
+            self.timer_at = first
+        return 0
+
+    def _on_expiry(self):
+        cdef int64_t now = zs_now()
+        cdef SendExtra extra
+        self.timer = None
+        if self.reactor.generation != fork_generation:
+            return
+        try:
+            while self.timed and self.timed[0][0] <= now:
+                extra = heappop(self.timed)[2]
+                if extra.queue is not None:
+                    self.expire(extra, False)
+        finally:
+            if self.state != CLOSED:
+                self.leave()
+
+    cdef int expire(self, SendExtra extra, bint raising) except -1:
+        cdef object frames = self.withdraw(extra)
+        zs_count(ZS_FAILED, 1)
+        self.expired += 1
+        return self.tell(frames, extra, MessageExpired(), raising)
+
+    cdef object withdraw(self, SendExtra extra):
+        """Take a message out of the queue where it stands. Returns its frames."""
+        cdef SendQueue queue = extra.queue
+        cdef bytes peer
+        cdef object frames
+        self.removed(queue.at(extra.place).size)
+        frames = queue.withdraw(extra)
+        if queue is not self.queue:
+            self.parked_count -= 1
+            if queue.count == 0:
+                peer = peer_of(<PyObject *> frames)
+                if self.parked.get(peer) is queue:
+                    del self.parked[peer]
+        return frames
+
+    cdef int expire_overdue(self, SendQueue queue, bint raising) except -1:
+        """Expire the oldest of `queue` if its time is over. Returns whether it was."""
+        cdef SendExtra extra = queue.first_extra()
+        if extra is None or extra.deadline == 0 or extra.deadline > zs_now():
+            return 0
+        self.expire(extra, raising)
+        return 1
+
+    cdef int end_flow(self) except -1:
+        """The stream has been closed: nothing waits any more."""
+        self.timed = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.untold = None
+        self.drain_callback = self.drain_context = None
+        wake_all(self.drainers)
+        wake_all(self.emptiers)
+        self.emptiers = None
+        return 0
+
+
+cdef int wake_all(list futures) except -1:
+    """Let those go on that wait for one of `futures`, and forget them."""
+    if futures is None:
+        return 0
+    while futures:
+        wake_future(futures.pop(0))
+    return 0
+
+
+cdef int wake_future(object future) except -1:
+    if not future.done() and not future.get_loop().is_closed():
+        future.set_result(None)
+    return 0
