@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from zmqstream import _pyzmq  # noqa: F401  first: it explains a pyzmq that does not fit
+from zmqstream._core import MessageDropped, MessageExpired, MultipartMessageError, QueueFull
 from zmqstream.stats import LoopStats, StreamStats
 from zmqstream.stream import ZMQStream
 
@@ -26,7 +27,11 @@ __all__ = [
     "EventLoop",
     "IOLoop",
     "LoopStats",
+    "MessageDropped",
+    "MessageExpired",
+    "MultipartMessageError",
     "PeriodicCallback",
+    "QueueFull",
     "StreamStats",
     "ZMQStream",
     "install",

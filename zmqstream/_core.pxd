@@ -20,7 +20,7 @@ cdef enum State:
 
 
 cdef struct Item:               # a queued message
-    PyObject *frames            # owned: its only frame (bytes or Frame), or a tuple of frames; NULL: withdrawn
+    PyObject *frames            # owned: its only frame, or a tuple of frames; NULL: withdrawn
     Py_ssize_t size             # bytes of all its frames
     int flags                   # the caller's flags for zmq_msg_send()
     bint has_extra              # there is a SendExtra of it in SendQueue.extras
@@ -115,6 +115,7 @@ cdef class Source:
     cdef int read_events(self) except -2
     cdef int open_source(self, Socket socket, Socket origin, int fd, Reactor reactor) except -1
     cdef int orphan(self) except -1
+    cdef int suspect_raw_use(self) except -1
 
 
 cdef class Reactor:
@@ -133,6 +134,7 @@ cdef class Reactor:
     cdef list suspects          # whose raw socket was handed out since the last sweep
     cdef int retrying           # sources with `retry`
     cdef bint sleeping          # nobody looks at the ready list: who makes a source ready wakes us
+    cdef bint called            # the loop was given something to run since it came by
     cdef int64_t now            # the clock, ns, when it was last read
     cdef int64_t yielded_at     # when other threads and signal handlers last had their chance, ns
     cdef int64_t iteration      # of the loop; see Source.held
@@ -164,6 +166,8 @@ cdef class Reactor:
     cdef int check_loop(self) except -1
 
     cdef int call_soon(self, object callback, tuple args) except -1
+    cdef int wake_future(self, object future) except -1
+    cdef int wake_all(self, list futures) except -1
     cdef int hold(self) except -1
     cdef int grow_old(self) noexcept
     cdef int add(self, Source source) except -1
@@ -272,6 +276,8 @@ cdef class Outgoing(Source):
     cdef Py_ssize_t last_drain(self) except -1
     cdef int call_back(self, str what, object callback, tuple args, object context, bint raising) except -1
     cdef int returned(self, object result, object callback) except -1
+    cdef object start(self, object result, object callback)
+    cdef int task_ended(self, object task) except -1
     cdef int timed(self, int64_t began, str what, object callback) except -1
     cdef bint tell_error(self, object error, bint raising) except -1
 
@@ -310,6 +316,7 @@ cdef class Flow(Outgoing):
     cdef object timer           # the TimerHandle of _on_expiry(), or None
     cdef int64_t timer_at       # when that will be, ns
 
+    cdef bint has_limits(self) noexcept
     cdef bint is_full(self, Py_ssize_t size) noexcept
     cdef bint make_room(self, object frames, Py_ssize_t size, SendExtra extra) except -1
     cdef int drop_oldest(self) except -1
@@ -332,6 +339,7 @@ cdef class Sender(Flow):
     cdef int queue_message(
         self, object msg, int flags, bint copy, bint track, object callback, object timeout) except -1
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1
+    cdef int enqueue_item(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1
     cdef int enqueue_parts(self, object frames, int flags, SendExtra extra) except -1
 
 
@@ -342,28 +350,110 @@ cdef class Incoming(Sender):
     cdef object recv_context    # the contextvars context of its registration
     cdef bint recv_copy         # bytes rather than Frames
     cdef bint recv_stream       # call it with the stream as first argument
+    cdef Py_ssize_t recv_batch  # call it with a list of so many messages at most; 0: with one message
+    cdef Py_ssize_t max_alive   # so many of its coroutines may be alive; 0: any number
+    cdef set alive              # those, where that is bounded; None: never any
+    cdef object receivers       # a deque of AwaitedMessages that wait, in order; None: never any
+    cdef bint awaited           # the first of them is to be woken when there is a message
+    cdef bint closing           # aclose() has begun: nothing is received any more
     cdef int64_t messages_in    # what stats() tells
     cdef int64_t bytes_in
 
     cdef int receive_turn(self, Budget *budget) except -1
     cdef int receive_loop(self, Budget *budget) except -1
+    cdef int receive_batches(self, Budget *budget) except -1
+    cdef int fill(self, list batch, Budget *budget) except -1
+    cdef bint full(self) noexcept
+    cdef int received(self, object result, object callback) except -1
     cdef int receive_failed(self, int code) except -1
     cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy)
     cdef int flush_loop(self, int flag, Budget *budget) except -1
     cdef bint flush_receive(self) except -1
 
 
-cdef class Stream(Incoming):
+cdef enum Kind:                 # what an AwaitedMessage gives
+    MESSAGE                     # a message, of recv_multipart()
+    FRAME                       # its only frame, of recv()
+    ITEM                        # a message of an `async for`, which ends with the stream
+
+
+cdef class Awaited:
+    """What `await` waits for: a coroutine to asyncio."""
+    cdef object __weakref__
+    cdef Awaiting stream
+    cdef object future          # of the loop, which wakes it; None: it does not wait for one
+    cdef bint ended
+
+    cdef object step(self)
+    cdef int abandon(self) except -1
+    cdef object sleep(self, object loop)
+
+
+@cython.final
+cdef class AwaitedNothing(Awaited):
+    pass
+
+
+@cython.final
+cdef class AwaitedLevel(Awaited):
+    cdef bint emptied           # an empty queue, not `low`
+
+
+@cython.final
+cdef class AwaitedSend(Awaited):
+    cdef SendExtra extra        # of the message, as long as it is queued
+    cdef bint told              # of the outcome:
+    cdef object error
+    cdef object result
+    cdef bint pausing           # let the loop go once round first
+
+    cdef int tell(self, object error, object result) except -1
+
+
+@cython.final
+@cython.freelist(8)
+cdef class AwaitedMessage(Awaited):
+    cdef Kind kind
+    cdef bint copy              # bytes rather than Frames
+    cdef bint waiting           # it stands in `receivers`
+
+    cdef object wait(self, bint pausing)
+
+
+cdef class Awaiting(Incoming):
+    """What coroutines await of a stream."""
+    cdef Budget paced           # what they may do before the loop is let go once round
+    cdef bint pace_asked        # _loop_came_by() is scheduled
+    cdef object ended_by        # the error that has closed the stream, or None
+
+    cdef int wake_receiver(self) except -1
+    cdef int begin_pace(self) except -1
+    cdef bint pace_over(self) except -1
+    cdef int check_running(self) except -1
+    cdef int check_receivable(self, Kind kind) except -1
+    cdef object receive_one(self, bint copy)
+    cdef AwaitedMessage receiver(self, Kind kind, bint copy)
+    cdef AwaitedLevel level(self, bint emptied)
+    cdef int end_awaiting(self) except -1
+
+
+cdef class Stream(Awaiting):
     """One ZMQStream: see ZMQStream in stream.py for the public documentation."""
     cdef readonly object io_loop    # as given by the caller, or found
     cdef object py_socket       # what the `socket` attribute shows; None when it is closed
     cdef object shadowed        # the async socket that py_socket is our own shadow of, or None
     cdef str last_endpoint      # of a socket that is closed
+    cdef readonly object monitor  # see _monitor.py: closed with the stream; None: there is none
+    cdef readonly Py_ssize_t lost  # messages that close() could not hand over
     cdef object close_callback  # of set_close_callback, or None
     cdef object close_context
 
     cdef str endpoint(self)
-    cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1
+    cdef int set_receiver(
+        self, object callback, bint copy, bint with_stream, Py_ssize_t batch, object max_concurrency,
+    ) except -1
+    cdef int end_queue(self, SendQueue queue) except -1
+    cdef int cancel_alive(self) except -1
     cdef int release(self, object linger, bint drain) except -1
     cdef int closed_directly(self) except -1
     cdef int close_socket(self, object linger) except -1

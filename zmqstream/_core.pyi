@@ -1,13 +1,18 @@
 """The public parts of the compiled core. ZMQStream, in stream.py, is documented there."""
 
 import asyncio
+import contextvars
 import selectors
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, final, overload
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from types import TracebackType
+from typing import Any, Literal, TypeVar, final, overload
 
 import zmq
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer, Self, disjoint_base
 
+from zmqstream._monitor import Monitor
+
+_T_co = TypeVar("_T_co", covariant=True)
 _Bytes = Buffer | zmq.Frame
 _OnSend = Callable[[list[Any], Any], object]  # message, status
 
@@ -18,6 +23,19 @@ def counters() -> dict[str, int] | None: ...
 
 class NotCallableError(TypeError, AssertionError): ...
 
+class QueueFull(zmq.Again):
+    def __init__(self, why: str = ...) -> None: ...
+
+class MessageDropped(zmq.ZMQError):
+    def __init__(self, why: str = ...) -> None: ...
+
+class MessageExpired(zmq.ZMQError):
+    def __init__(self, why: str = ...) -> None: ...
+
+class MultipartMessageError(ValueError):
+    message: list[Any]
+    def __init__(self, message: list[Any]) -> None: ...
+
 @disjoint_base
 class Source: ...
 
@@ -25,7 +43,23 @@ class Source: ...
 class Outgoing(Source): ...
 
 @disjoint_base
-class Sender(Outgoing):
+class Flow(Outgoing):
+    def set_write_buffer_limits(
+        self,
+        high: int | None = None,
+        low: int | None = None,
+        *,
+        high_bytes: int | None = None,
+        low_bytes: int | None = None,
+        policy: Literal["wait", "raise", "drop_newest", "drop_oldest"] = "wait",
+    ) -> None: ...
+    def get_write_buffer_limits(self) -> tuple[int | None, int | None, int | None, int | None]: ...
+    def get_write_buffer_size(self) -> int: ...
+    def get_write_buffer_bytes(self) -> int: ...
+    def on_drain(self, callback: Callable[[], object] | None) -> None: ...
+
+@disjoint_base
+class Sender(Flow):
     def send_multipart(
         self,
         msg: Iterable[_Bytes],
@@ -33,6 +67,8 @@ class Sender(Outgoing):
         copy: bool = True,
         track: bool = False,
         callback: _OnSend | None = None,
+        *,
+        timeout: float | None = None,
         **kwargs: Any,
     ) -> None: ...
     def send(
@@ -42,6 +78,8 @@ class Sender(Outgoing):
         copy: bool = True,
         track: bool = False,
         callback: _OnSend | None = None,
+        *,
+        timeout: float | None = None,
         **kwargs: Any,
     ) -> None: ...
     def sending(self) -> bool: ...
@@ -50,7 +88,88 @@ class Sender(Outgoing):
 class Incoming(Sender): ...
 
 @disjoint_base
-class Stream(Incoming):
+class Awaited(Coroutine[Any, None, _T_co]):
+    def __await__(self) -> Generator[Any, None, _T_co]: ...
+    def __iter__(self) -> Generator[Any, None, _T_co]: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: None) -> Any: ...
+    @overload
+    def throw(
+        self,
+        kind: type[BaseException],
+        value: BaseException | object = None,
+        traceback: TracebackType | None = None,
+    ) -> Any: ...
+    @overload
+    def throw(
+        self, kind: BaseException, value: None = None, traceback: TracebackType | None = None
+    ) -> Any: ...
+    def close(self) -> None: ...
+
+@final
+class AwaitedNothing(Awaited[None]): ...
+
+@final
+class AwaitedLevel(Awaited[None]): ...
+
+@final
+class AwaitedSend(Awaited[zmq.MessageTracker | None]): ...
+
+@final
+class AwaitedMessage(Awaited[_T_co]): ...
+
+@disjoint_base
+class Awaiting(Incoming):
+    @overload
+    def recv_multipart(self, copy: Literal[True] = True) -> AwaitedMessage[list[bytes]]: ...
+    @overload
+    def recv_multipart(self, copy: Literal[False]) -> AwaitedMessage[list[zmq.Frame]]: ...
+    @overload
+    def recv_multipart(self, copy: bool) -> AwaitedMessage[list[Any]]: ...
+    @overload
+    def recv(self, copy: Literal[True] = True) -> AwaitedMessage[bytes]: ...
+    @overload
+    def recv(self, copy: Literal[False]) -> AwaitedMessage[zmq.Frame]: ...
+    @overload
+    def recv(self, copy: bool) -> AwaitedMessage[Any]: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> AwaitedMessage[list[bytes]]: ...
+    def asend_multipart(
+        self,
+        msg: Iterable[_Bytes],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        *,
+        timeout: float | None = None,
+    ) -> AwaitedSend: ...
+    def asend(
+        self,
+        msg: _Bytes,
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        *,
+        timeout: float | None = None,
+    ) -> AwaitedSend: ...
+    def drain(self) -> Awaited[None]: ...
+    def _emptied(self) -> Awaited[None]: ...
+
+@disjoint_base
+class Stream(Awaiting):
+    @property
+    def monitor(self) -> Monitor | None: ...
+    @property
+    def lost(self) -> int: ...
+    def _begin_close(self) -> None: ...
+    def _callback_tasks(self) -> set[asyncio.Future[Any]]: ...
+    def _set_monitor(self, monitor: Monitor | None) -> None: ...
+    def _call_on_monitor(
+        self,
+        callback: Callable[[dict[str, Any]], object],
+        event: dict[str, Any],
+        context: contextvars.Context,
+    ) -> None: ...
     @property
     def io_loop(self) -> Any: ...
     @property
@@ -66,16 +185,60 @@ class Stream(Incoming):
     ) -> None: ...
     @overload
     def on_recv(
-        self, callback: Callable[[list[bytes]], object] | None, copy: Literal[True] = True
+        self,
+        callback: Callable[[list[bytes]], object] | None,
+        copy: Literal[True] = True,
+        *,
+        max_concurrency: int | None = None,
     ) -> None: ...
     @overload
     def on_recv(
-        self, callback: Callable[[list[zmq.Frame]], object] | None, copy: Literal[False]
+        self,
+        callback: Callable[[list[zmq.Frame]], object] | None,
+        copy: Literal[False],
+        *,
+        max_concurrency: int | None = None,
     ) -> None: ...
     @overload
-    def on_recv(self, callback: Callable[[list[Any]], object] | None, copy: bool) -> None: ...
+    def on_recv(
+        self,
+        callback: Callable[[list[Any]], object] | None,
+        copy: bool,
+        *,
+        max_concurrency: int | None = None,
+    ) -> None: ...
     def _on_recv_stream(
-        self, callback: Callable[[Any, list[Any]], object] | None, copy: bool
+        self,
+        callback: Callable[[Any, list[Any]], object] | None,
+        copy: bool,
+        max_concurrency: int | None,
+    ) -> None: ...
+    @overload
+    def on_recv_batch(
+        self,
+        callback: Callable[[list[list[bytes]]], object] | None,
+        copy: Literal[True] = True,
+        limit: int = 256,
+        *,
+        max_concurrency: int | None = None,
+    ) -> None: ...
+    @overload
+    def on_recv_batch(
+        self,
+        callback: Callable[[list[list[zmq.Frame]]], object] | None,
+        copy: Literal[False],
+        limit: int = 256,
+        *,
+        max_concurrency: int | None = None,
+    ) -> None: ...
+    @overload
+    def on_recv_batch(
+        self,
+        callback: Callable[[list[list[Any]]], object] | None,
+        copy: bool,
+        limit: int = 256,
+        *,
+        max_concurrency: int | None = None,
     ) -> None: ...
     def receiving(self) -> bool: ...
     def on_send(self, callback: _OnSend | None) -> None: ...

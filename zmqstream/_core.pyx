@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: initializedcheck=False, embedsignature=True
+# cython: initializedcheck=False, embedsignature=True, auto_pickle=False
 """The compiled core of zmqstream: the way of a message between libzmq and Python.
 
 This file is a table of contents; the data model is in _core.pxd, the code in the fragments, in
@@ -31,5 +31,6 @@ include "_outgoing.pxi"    # the way out: draining the queue, parking, outcomes
 include "_flow.pxi"        # how much may wait to be sent, and for how long
 include "_sending.pxi"     # what a program gives to be sent, on its way into the queue
 include "_incoming.pxi"    # the way in: turns, from libzmq to the callback
+include "_awaiting.pxi"    # what coroutines await: messages, sends, room in the queue
 include "_stream.pxi"      # one stream's life, and its public face
 include "_handler.pxi"     # IOLoop.add_handler for a ZeroMQ socket

@@ -19,6 +19,15 @@ cdef enum:
 cdef Py_ssize_t UNLIMITED = sys.maxsize
 
 
+class QueueFull(zmq.Again):
+    """A message was refused because its stream's queue is full: see set_write_buffer_limits()."""
+
+    def __init__(self, why="the queue of the stream is full"):
+        super().__init__()
+        self.strerror = why
+        self.args = (self.errno, why)
+
+
 class MessageDropped(zmq.ZMQError):
     """A message was dropped because its stream's queue was full: see set_write_buffer_limits()."""
 
@@ -97,7 +106,7 @@ cdef class Flow(Outgoing):
             What becomes of a message beyond `high`:
 
             "wait": it is queued; `await drain()` waits, and on_drain() tells when there is room.
-            "raise": the call of send raises zmq.Again, and nothing is queued.
+            "raise": the call of send raises QueueFull, a zmq.Again, and nothing is queued.
             "drop_newest": it is dropped.
             "drop_oldest": the oldest of the queue is dropped.
 
@@ -147,6 +156,9 @@ cdef class Flow(Outgoing):
         """How many bytes the frames have of all messages that wait to be handed to libzmq."""
         return self.queued_bytes
 
+    cdef bint has_limits(self) noexcept:
+        return self.high != UNLIMITED or self.high_bytes != UNLIMITED
+
     cdef bint is_full(self, Py_ssize_t size) noexcept:
         """Whether a message of `size` bytes is one too many. To an empty queue none is."""
         return self.queued > 0 and (
@@ -156,8 +168,7 @@ cdef class Flow(Outgoing):
         """The queue is full. Returns whether the message is to be queued all the same."""
         self.over = self.alert = True
         if self.policy == RAISE:
-            raise zmq.Again(
-                EAGAIN,
+            raise QueueFull(
                 f"the queue of {self!r} is full: {self.queued} messages of {self.queued_bytes} bytes, and "
                 f"the limits are {self.get_write_buffer_limits()} (high, low, high_bytes, low_bytes)")
         if self.policy == DROP_NEWEST:
@@ -232,12 +243,12 @@ cdef class Flow(Outgoing):
         """See whether the queue has fallen as far as somebody waits for."""
         if self.over and self.queued <= self.low and self.queued_bytes <= self.low_bytes:
             self.over = self.drop_logged = False
-            wake_all(self.drainers)
+            self.reactor.wake_all(self.drainers)
             if self.drain_callback is not None and not self.drain_due:
                 self.reactor.call_soon(self._call_on_drain, ())
                 self.drain_due = True
         if self.emptiers is not None and self.queued == 0:
-            wake_all(self.emptiers)
+            self.reactor.wake_all(self.emptiers)
             self.emptiers = None
         return 0
 
@@ -350,24 +361,12 @@ cdef class Flow(Outgoing):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        self.untold = None
+        while self.untold:
+            _, extra, error = self.untold.popleft()
+            if extra is not None and (<SendExtra> extra).awaited is not None:
+                (<AwaitedSend> (<SendExtra> extra).awaited).tell(error, None)
         self.drain_callback = self.drain_context = None
-        wake_all(self.drainers)
-        wake_all(self.emptiers)
+        self.reactor.wake_all(self.drainers)
+        self.reactor.wake_all(self.emptiers)
         self.emptiers = None
         return 0
-
-
-cdef int wake_all(list futures) except -1:
-    """Let those go on that wait for one of `futures`, and forget them."""
-    if futures is None:
-        return 0
-    while futures:
-        wake_future(futures.pop(0))
-    return 0
-
-
-cdef int wake_future(object future) except -1:
-    if not future.done() and not future.get_loop().is_closed():
-        future.set_result(None)
-    return 0

@@ -31,8 +31,13 @@ cdef class Incoming(Sender):
 
     cdef int wanted(self) noexcept:
         return (
-            (POLLIN if self.recv_callback is not None else 0) | (POLLOUT if self.queue.count else 0)
+            (POLLIN if self.recv_callback is not None and not self.full() else 0)
+            | (POLLOUT if self.queue.count else 0)
         )
+
+    cdef inline bint full(self) noexcept:
+        """Whether as many coroutines of on_recv's callback are alive as may be."""
+        return self.max_alive > 0 and self.alive is not None and len(self.alive) >= self.max_alive
 
     cdef int settle(self) except -1:
         if self.running or self.state == CLOSED:
@@ -44,7 +49,7 @@ cdef class Incoming(Sender):
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
             self.clean = False  # true once: user code may run before the next operation
             self.checked = self.reactor.epoch
-            self.become(ARMED if self.recv_callback is not None else IDLE)
+            self.become(ARMED if self.wanted() else IDLE)
             return self.reactor.unlink(self)
         Source.settle(self)
         if self.state == ARMED and self.queue.count and not self.blocked:
@@ -77,7 +82,7 @@ cdef class Incoming(Sender):
                 half.left = (self.turn_messages + 1) // 2
                 half.deadline = half.last + self.turn_ns // 2
                 parked = self.unpark(&half) == 1
-            if self.input_due and self.recv_callback is not None and not more:
+            if self.input_due and self.recv_callback is not None and not more and not self.full():
                 more = self.receive_turn(&budget) == BUDGET_SPENT
             if self.queue.count and not more and not self.blocked and self.held != self.reactor.iteration:
                 more = self.drain(&budget)
@@ -101,7 +106,7 @@ cdef class Incoming(Sender):
         cdef object context
         cdef int result = LOOK_AROUND
         while (
-            result == LOOK_AROUND and self.recv_callback is not None
+            result == LOOK_AROUND and self.recv_callback is not None and not self.full()
             and self.held != self.reactor.iteration
         ):
             context = self.recv_context
@@ -109,7 +114,7 @@ cdef class Incoming(Sender):
                 context = context.copy()  # the loop runs inside our callback: it is entered
             PyContext_Enter(context)
             try:
-                result = self.receive_loop(budget)
+                result = self.receive_batches(budget) if self.recv_batch else self.receive_loop(budget)
             finally:
                 PyContext_Exit(context)
         return result
@@ -196,11 +201,14 @@ cdef class Incoming(Sender):
                     began = 0
                 if result is not NULL:
                     if result is not <PyObject *> None:
-                        self.returned(<object> result, callback)
+                        self.received(<object> result, callback)
                     Py_XDECREF(result)
                 if generation != fork_generation:
                     self.reactor.check()
 
+                if self.max_alive and self.full():
+                    self.clean = False
+                    return LOOK_AROUND
                 if self.changes != changes:
                     self.clean = False  # a flush may have set it, and user code ran since
                     return BUDGET_SPENT if spent(budget) else LOOK_AROUND
@@ -214,6 +222,121 @@ cdef class Incoming(Sender):
             lib.msg_close(&msg)
             zs_count(ZS_MSGS, -1)
             Py_XDECREF(single)
+
+    cdef int receive_batches(self, Budget *budget) except -1:
+        """As receive_loop(), with lists of messages."""
+        cdef int changes = self.changes, receipt
+        cdef object callback = self.recv_callback, result, failure
+        cdef list batch
+        cdef int64_t began
+        while True:
+            batch = []
+            receipt = self.fill(batch, budget)
+            if not batch:
+                return receipt
+            self.reactor.epoch += 1
+            zs_count(ZS_DELIVERED, len(batch))
+            began = zs_now() if self.timing else 0
+            result = failure = None
+            try:
+                result = callback(batch)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                failure = error
+            batch = None
+            self.clean = False
+            if failure is not None:
+                report(self.reactor.loop, "the on_recv_batch callback", self, callback, failure)
+                failure = None
+            if began:
+                self.timed(began, "the on_recv_batch callback", callback)
+            if result is not None:
+                self.received(result, callback)
+            self.reactor.check_process()
+            if self.changes == changes and not self.full():
+                if self.queue.count and not self.blocked and self.drain(budget):
+                    return BUDGET_SPENT
+            if receipt == BUDGET_SPENT:
+                return BUDGET_SPENT
+            if self.changes != changes or self.full():
+                return LOOK_AROUND
+            # Once more also if nothing was left: to find nothing costs less than a look at EVENTS.
+
+    cdef int fill(self, list batch, Budget *budget) except -1:
+        """Receive messages into `batch`. Returns a Receipt: LOOK_AROUND if it is full.
+
+        No error of the socket and no signal is met while it has messages: they are delivered first.
+        """
+        cdef zmq_msg_t msg
+        cdef void *handle
+        cdef int size, code
+        cdef bint copy = self.recv_copy
+        cdef Py_ssize_t limit = self.recv_batch
+        cdef PyObject *frame
+        cdef list message
+        lib.msg_init(&msg)
+        zs_count(ZS_MSGS, 1)
+        try:
+            while len(batch) < limit:
+                handle = self.handle()
+                if handle is NULL:
+                    self.failed(ENOTSOCK)
+                    return NOTHING_LEFT
+                size = lib.msg_recv(&msg, handle, DONTWAIT)
+                if size < 0:
+                    code = lib.last_error()
+                    if code != EAGAIN and batch:
+                        return BUDGET_SPENT
+                    return self.receive_failed(code)
+                zs_count(ZS_RECEIVED, 1)
+                self.messages_in += 1
+                if copy and size < INT_MAX and not lib.msg_more(&msg):
+                    frame = new_bytes(<char *> lib.msg_data(&msg), size)
+                    if frame is NULL:
+                        zs_count(ZS_GIVEN_UP, 1)
+                        report_pending(self.reactor.loop, "receiving", self, None)
+                        return BUDGET_SPENT
+                    self.bytes_in += size
+                    message = [<object> frame]
+                    Py_XDECREF(frame)
+                else:
+                    message = self.receive_rest(handle, &msg, size, copy)
+                    if message is None:
+                        zs_count(ZS_GIVEN_UP, 1)
+                        return BUDGET_SPENT
+                batch.append(message)
+                if size > LARGE_FRAME:
+                    lib.msg_close(&msg)
+                    lib.msg_init(&msg)
+                if spent(budget):
+                    return BUDGET_SPENT
+        finally:
+            lib.msg_close(&msg)
+            zs_count(ZS_MSGS, -1)
+        return LOOK_AROUND
+
+    cdef int received(self, object result, object callback) except -1:
+        """A receive callback returned something: count it if coroutines are bounded."""
+        cdef object task
+        if self.max_alive == 0 or not is_awaitable(result):
+            return self.returned(result, callback)
+        task = self.start(result, callback)
+        if task is not None:
+            if self.alive is None:
+                self.alive = set()
+            self.alive.add(task)
+            task.add_done_callback(self._alive_done)
+        return 0
+
+    def _alive_done(self, task):
+        cdef bint resume = self.full()
+        self.alive.discard(task)
+        if resume and self.state != CLOSED and self.recv_callback is not None:
+            self.input_due = True
+            if self.state != READY:
+                self.reactor.enqueue(self)
+        self.task_ended(task)
 
     cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy):
         """The message that begins in `msg`; None if it had to be given up, which was reported."""
@@ -254,7 +377,10 @@ cdef class Incoming(Sender):
             before = budget.left
             # Without a receiver messages are dropped, but not those that its callback left behind
             # when it said on_recv(None).
-            if receive and (self.recv_callback is not None or not receiver):
+            # Nor those that a coroutine waits for.
+            if receive and not self.full() and not self.receivers and (
+                self.recv_callback is not None or not receiver
+            ):
                 budget.left -= 1  # also if its callback raises
                 receive = self.flush_receive()
                 if not receive:
@@ -305,10 +431,12 @@ cdef class Incoming(Sender):
         if callback is not None:
             self.reactor.epoch += 1
             began = zs_now() if self.timing else 0
+            if self.recv_batch:
+                message = [message]
             result = callback(self, message) if self.recv_stream else callback(message)
             if began:
                 self.timed(began, "the on_recv callback", callback)
-            self.returned(result, callback)
+            self.received(result, callback)
             self.clean = False
             self.reactor.check_process()
         return True

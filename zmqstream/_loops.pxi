@@ -141,6 +141,7 @@ cdef class HomeReactor(Reactor):
         if timeout is not None:
             wait = timeout
             deadline = self.now + <int64_t> (max(wait, 0.0) * 1e9)
+        self.called = False
         self.grow_old()
         self.remember_loop()
         self.current = None  # a loop inside a callback is a loop like any other
@@ -156,7 +157,7 @@ cdef class HomeReactor(Reactor):
                     self.run_pass()
                 if fired is not None:
                     return fired
-                if self.now >= deadline or not self.nothing_changed():
+                if self.called or self.now >= deadline or not self.nothing_changed():
                     return []
         finally:
             self.current = outer
@@ -171,7 +172,7 @@ cdef class HomeReactor(Reactor):
         if self.retrying and self.now >= self.retry_at:
             self.retry_all()
         due = self.sweep_wait()
-        if self.ready.first is not NULL or self.now >= deadline:
+        if self.ready.first is not NULL or self.called or self.now >= deadline:
             fired = self.poll(0)
             # a busy loop never sleeps, and sweeps as often as a large one
             if due >= 0 and self.now >= self.swept_at + SWEEP_NS:
@@ -182,7 +183,7 @@ cdef class HomeReactor(Reactor):
             if fired is not None or self.ready.first is not NULL:
                 return fired
             self.sweep()
-            if self.ready.first is not NULL:
+            if self.ready.first is not NULL or self.called:
                 return None
             due = self.sweep_wait()
         wait = -1 if deadline == INT64_MAX else max(0, deadline - self.now) * 1e-9

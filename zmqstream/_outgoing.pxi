@@ -190,6 +190,8 @@ cdef class Outgoing(Source):
         if code == 0:
             self.messages_out += 1
             self.bytes_out += size
+        else:
+            self.errors += 1
         return self.tell(frames, extra, None if code == 0 else zmq_error(code), raising)
 
     cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1:
@@ -199,10 +201,12 @@ cdef class Outgoing(Source):
         cdef list message
         if error is not None:
             told = self.tell_error(error, raising)
-            if self.state == CLOSED:
+            if self.state == CLOSED and (extra is None or extra.awaited is None):
                 return 0
         elif extra is not None:
             status = extra.tracker
+        if extra is not None and extra.awaited is not None:
+            return (<AwaitedSend> extra.awaited).tell(error, extra.tracker)
         if extra is not None and extra.callback is not None:
             callback, context = extra.callback, extra.context
         else:
@@ -302,6 +306,7 @@ cdef class Outgoing(Source):
         """
         cdef Py_ssize_t refused = 0
         cdef SendQueue queue
+        cdef SendExtra extra
         cdef list queues = [self.queue]
         cdef object peer = None
         cdef int code = 0
@@ -331,8 +336,11 @@ cdef class Outgoing(Source):
                     self.bytes_out += queue.items[queue.head].size
                 zs_count(ZS_SENT if code == 0 else ZS_UNSENT, 1)
                 self.removed(queue.items[queue.head].size)
-                queue.take_extra()
+                extra = queue.take_extra()
                 queue.pop()
+                if extra is not None and extra.awaited is not None:
+                    (<AwaitedSend> extra.awaited).tell(
+                        None if code == 0 else zmq_error(code), extra.tracker)
         return refused
 
     # -- user code ------------------------------------------------------------------------------
@@ -380,32 +388,41 @@ cdef class Outgoing(Source):
 
     cdef int returned(self, object result, object callback) except -1:
         """A callback returned something: if it can be awaited, it is, and held until it ends."""
-        cdef object task = None, failure = None
+        cdef object task
         if not is_awaitable(result):
             return 0
+        task = self.start(result, callback)
+        if task is not None:
+            if self.tasks is None:
+                self.tasks = set()
+            self.tasks.add(task)
+            task.add_done_callback(self._task_done)
+        return 0
+
+    cdef object start(self, object result, object callback):
+        """Have the loop await what a callback returned. Returns the task, or None and that is reported."""
+        cdef object task = None, failure = None
         try:
             task = asyncio.ensure_future(result, loop=self.reactor.loop)
         except Exception as error:
             failure = error
         if failure is not None:
-            return report(
-                self.reactor.loop, "starting a coroutine callback", self, callback, failure)
-        if self.tasks is None:
-            self.tasks = set()
-        self.tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return 0
+            report(self.reactor.loop, "starting a coroutine callback", self, callback, failure)
+        return task
 
     def _task_done(self, task):
         self.tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
+        self.task_ended(task)
+
+    cdef int task_ended(self, object task) except -1:
+        cdef object error = None if task.cancelled() else task.exception()
         # KeyboardInterrupt and SystemExit have left the loop already
         if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             report(self.reactor.loop, "a coroutine callback", self, task, error)
+        return 0
 
     cdef bint tell_error(self, object error, bint raising) except -1:
         """Tell on_err's callback. Returns whether there is one."""
-        self.errors += 1
         if self.err_callback is None:
             return False
         self.call_back("the on_err callback", self.err_callback, (error,), self.err_context, raising)

@@ -260,7 +260,20 @@ cdef class Reactor:
         source.ready_prev = source.ready_next = NULL
         return 0
 
+    cdef int wake_all(self, list futures) except -1:
+        """Let those go on that wait for one of `futures`, and forget them."""
+        while futures:
+            self.wake_future(futures.pop(0))
+        return 0
+
+    cdef int wake_future(self, object future) except -1:
+        if not future.done() and not self.loop.is_closed():
+            self.called = True
+            future.set_result(None)
+        return 0
+
     cdef int call_soon(self, object callback, tuple args) except -1:
+        self.called = True
         if asyncio._get_running_loop() is self.loop:
             self.loop.call_soon(callback, *args)
         else:

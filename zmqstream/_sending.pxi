@@ -109,7 +109,6 @@ cdef class Sender(Flow):
         return self.enqueue_frames(frames, flags, extra)
 
     cdef int enqueue_frames(self, object frames, int flags, SendExtra extra) except -1:
-        cdef State before
         cdef Py_ssize_t size
         if flags & SNDMORE or self.parts is not None:
             return self.enqueue_parts(frames, flags, extra)
@@ -118,12 +117,19 @@ cdef class Sender(Flow):
             return 0
         if extra is not None and extra.deadline:
             self.watch_deadline(extra)
+        self.enqueue_item(frames, size, flags, extra)
+        if self.queued > self.high or self.queued_bytes > self.high_bytes:
+            self.over = self.alert = True
+        return 0
+
+    cdef inline int enqueue_item(
+        self, object frames, Py_ssize_t size, int flags, SendExtra extra
+    ) except -1:
+        cdef State before
         self.queue.push(frames, size, flags, extra)
         self.queued += 1
         self.queued_bytes += size
         self.peak_queued = max(self.peak_queued, self.queued)
-        if self.queued > self.high or self.queued_bytes > self.high_bytes:
-            self.over = self.alert = True
         if self.state != READY:
             before = self.state
             try:

@@ -136,7 +136,8 @@ cdef class SendQueue:
             return None
         self.items[self.head].has_extra = False
         extra = self.extras.popleft()
-        extra.queue = None
+        if extra.queue is self:  # and not of the queue that it has moved to
+            extra.queue = None
         return extra
 
     cdef int clear(self) except -1:

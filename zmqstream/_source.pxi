@@ -96,6 +96,15 @@ cdef class Source:
         self.become(IDLE)
         return 0
 
+    cdef int suspect_raw_use(self) except -1:
+        """Somebody may call libzmq on the socket and swallow an event: look, before the loop sleeps."""
+        if self.index >= 0 and not self.suspect:
+            self.suspect = True
+            self.reactor.suspects.append(self)
+            if self.reactor.sleeping:
+                self.reactor.wake()
+        return 0
+
     cdef int settle(self) except -1:
         """The one door out of every operation: look at EVENTS, and be ready, armed or idle."""
         cdef int wanted, events

@@ -13,7 +13,7 @@
 #   anew before each libzmq call.
 # - A message leaves the queue before anybody is told of it.
 
-cdef class Stream(Incoming):
+cdef class Stream(Awaiting):
     def _open(self, socket, shadowed, Reactor reactor, io_loop, bint own_send):
         """Begin: `socket` is a plain zmq.Socket, our own shadow of `shadowed` if that is given."""
         cdef int fd = socket_fd(socket)
@@ -100,7 +100,7 @@ cdef class Stream(Incoming):
 
     # -- the public face: receiving -------------------------------------------------------------
 
-    def on_recv(self, callback, bint copy=True):
+    def on_recv(self, callback, bint copy=True, *, max_concurrency=None):
         """Call `callback(msg)` for each message, until another callback takes its place.
 
         Parameters
@@ -112,34 +112,72 @@ cdef class Stream(Incoming):
             call.
         copy : bool
             Whether frames are `bytes`, or `zmq.Frame` with libzmq's own memory.
+        max_concurrency : int, optional
+            How many coroutines of the callback may be alive at a time: then messages wait in libzmq
+            until one ends. With 1 they run one after another. close() cancels them, aclose() awaits
+            them. None: any number.
 
         Raises
         ------
         TypeError, which is an AssertionError too
             `callback` is not callable.
+        TypeError, ValueError
+            `max_concurrency` is no int of at least 1.
         OSError
             The stream is closed.
         RuntimeError
-            Its loop is closed, or it belongs to another process (after fork).
+            Its loop is closed, it belongs to another process (after fork), or a coroutine waits for
+            a message.
         """
-        self.set_receiver(check_callback(callback, "on_recv"), copy, False)
+        self.set_receiver(check_callback(callback, "on_recv"), copy, False, 0, max_concurrency)
 
-    def _on_recv_stream(self, callback, bint copy):
-        self.set_receiver(check_callback(callback, "on_recv_stream"), copy, True)
+    def _on_recv_stream(self, callback, bint copy, max_concurrency):
+        self.set_receiver(
+            check_callback(callback, "on_recv_stream"), copy, True, 0, max_concurrency)
 
-    cdef int set_receiver(self, object callback, bint copy, bint with_stream) except -1:
+    def on_recv_batch(self, callback, bint copy=True, limit=256, *, max_concurrency=None):
+        """Call `callback(messages)` with as many messages as are there, a list of lists of frames.
+
+        `limit` is how many at most; the limits of a turn hold, too (see set_turn_limits()). A flush
+        gives batches of one. Everything else is as for on_recv(), whose callback it replaces.
+        """
+        check_callback(callback, "on_recv_batch")
+        if not isinstance(limit, int):
+            raise TypeError(f"on_recv_batch: limit must be an int, not {type(limit).__name__}")
+        if limit < 1:
+            raise ValueError(f"on_recv_batch: limit must be at least 1: {limit}")
+        self.set_receiver(callback, copy, False, min(limit, INT_MAX), max_concurrency)
+
+    cdef int set_receiver(
+        self, object callback, bint copy, bint with_stream, Py_ssize_t batch, object max_concurrency,
+    ) except -1:
+        if max_concurrency is not None:
+            if not isinstance(max_concurrency, int):
+                raise TypeError(
+                    f"on_recv: max_concurrency must be an int, not {type(max_concurrency).__name__}")
+            if max_concurrency < 1:
+                raise ValueError(f"on_recv: max_concurrency must be at least 1: {max_concurrency}")
         self.check_usable()
         self.check_thread("on_recv")
+        if callback is not None:
+            if self.closing:
+                raise OSError("Stream is closed: aclose() has begun")
+            if self.receivers:
+                raise RuntimeError(
+                    f"a coroutine awaits a message of {self!r}; await its messages, or have them given to "
+                    "a callback, not both")
         self.changes += 1
         self.recv_callback = callback
         self.recv_context = context_for(callback)
         self.recv_copy = copy
         self.recv_stream = with_stream
+        self.recv_batch = batch
+        self.max_alive = 0 if max_concurrency is None else min(max_concurrency, INT_MAX)
         if callback is not None:
             self.input_due = True
             if self.state != READY:
                 self.reactor.enqueue(self)
-        elif self.state == ARMED and self.queue.count == 0:
+        elif self.state == ARMED and self.wanted() == 0:
             self.become(IDLE)
         return 0
 
@@ -304,6 +342,7 @@ cdef class Stream(Incoming):
         self.errors += 1
         callback, context = self.err_callback, self.err_context
         if code == ETERM:
+            self.ended_by = error
             # first of all: the context waits for its sockets, and on_err may do anything
             self.release(None, False)
         elif callback is None:
@@ -372,23 +411,77 @@ cdef class Stream(Incoming):
         self.changes += 1
         if self.untold:
             unsent += len(self.untold)
-        self.end_flow()
-        self.parked_count = self.queued = self.queued_bytes = 0
         unsent += self.parts is not None
-        self.parts = self.part_extras = self.parked = None
-        self.queue.clear()
+        self.lost = unsent
+        self.parts = self.part_extras = None
+        if self.parked is not None:
+            for queue in self.parked.values():
+                self.end_queue(queue)
+            self.parked = None
+        self.end_queue(self.queue)
+        self.parked_count = self.queued = self.queued_bytes = 0
+        self.end_flow()
+        self.end_awaiting()
         self.sock = self.origin = None
         self.recv_callback = self.recv_context = self.send_callback = self.send_context = None
         self.err_callback = self.err_context = self.close_callback = self.close_context = None
         try:
-            self.close_socket(linger)
+            if self.monitor is not None:
+                self.monitor.close()
         finally:
+            self.close_socket(linger)
+            self.cancel_alive()
             if unsent:
                 _logger.warning(
                     "%r: %d queued messages could not be handed to libzmq and are lost", self, unsent)
             if callback is not None:
                 self.call_back("the close callback", callback, (), context, False)
         return 0
+
+    cdef int end_queue(self, SendQueue queue) except -1:
+        """Drop what is queued, and tell coroutines that await it."""
+        cdef SendExtra extra
+        for extra in queue.extras:
+            if extra.queue is not None and extra.awaited is not None:
+                (<AwaitedSend> extra.awaited).tell(
+                    OSError("Stream is closed: the message was not handed to libzmq"), None)
+        return queue.clear()
+
+    cdef int cancel_alive(self) except -1:
+        """Cancel the coroutines of on_recv() that were bounded, but for the one that closes us."""
+        cdef object loop = self.reactor.loop
+        if self.alive and not loop.is_closed():
+            current = asyncio.current_task(loop)
+            for task in list(self.alive):
+                if task is not current:
+                    task.cancel()
+        return 0
+
+    def _begin_close(self):
+        """aclose() begins: nothing is received any more, and what is queued may still be sent."""
+        self.check_usable()
+        self.check_thread("aclose")
+        self.set_receiver(None, True, False, 0, None)
+        self.closing = True
+        self.end_awaiting()
+
+    def _callback_tasks(self):
+        """A set of the coroutine callbacks that are alive."""
+        return (self.tasks or set()) | (self.alive or set())
+
+    def _call_on_monitor(self, callback, event, context):
+        self.call_back("the on_monitor callback", callback, (event,), context, False)
+        if self.state != CLOSED:
+            self.leave()
+
+    def _set_monitor(self, monitor):
+        """Have another monitor, or none: see on_monitor()."""
+        cdef object old = self.monitor
+        self.check_usable()
+        self.check_thread("on_monitor")
+        self.monitor = monitor
+        if old is not None:
+            old.close()
 
     cdef int close_socket(self, object linger) except -1:
         cdef object socket = self.py_socket, shadowed = self.shadowed
@@ -436,9 +529,5 @@ cdef class Stream(Incoming):
     @property
     def socket(self):
         """The `zmq.Socket`; None when closed. Use of it can swallow events: they are looked for."""
-        if self.index >= 0 and not self.suspect:
-            self.suspect = True
-            self.reactor.suspects.append(self)
-            if self.reactor.sleeping:
-                self.reactor.wake()
+        self.suspect_raw_use()
         return None if self.state == CLOSED else self.py_socket

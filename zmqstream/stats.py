@@ -18,7 +18,7 @@ class StreamStats(NamedTuple):
     messages_out: int
     #: bytes of all their frames
     bytes_out: int
-    #: errors of the socket: what on_err() is told
+    #: errors of the socket, failed sends among them
     errors: int
     #: messages dropped because the queue was full, see set_write_buffer_limits()
     dropped: int

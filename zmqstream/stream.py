@@ -10,6 +10,7 @@ here are the documented face and what is not on the way of every message.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import pickle
 import sys
@@ -23,7 +24,10 @@ from zmqstream import _core
 from zmqstream.stats import StreamStats
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
+
+    from typing_extensions import Self
 
 __all__ = ["ZMQStream"]
 
@@ -95,15 +99,22 @@ class ZMQStream(_core.Stream):
 
     # -- receiving -------------------------------------------------------------------------------
 
-    def on_recv_stream(self, callback: Callable[..., Any] | None, copy: bool = True) -> None:
+    def on_recv_stream(
+        self,
+        callback: Callable[..., Any] | None,
+        copy: bool = True,
+        *,
+        max_concurrency: int | None = None,
+    ) -> None:
         """As on_recv(), with the stream as first argument: `callback(stream, msg)`."""
         if type(self).on_recv is _core.Stream.on_recv:
-            self._on_recv_stream(callback, copy)
+            self._on_recv_stream(callback, copy, max_concurrency)
         elif callback is None:
             self.on_recv(None)
         else:  # a subclass, or who replaced the method, wants to see it
             check_callable(callback, "on_recv_stream")
-            self.on_recv(functools.partial(callback, self), copy=copy)
+            more = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
+            self.on_recv(functools.partial(callback, self), copy=copy, **more)
 
     def stop_on_recv(self) -> None:
         """Stop receiving: `on_recv(None)`."""
@@ -160,6 +171,96 @@ class ZMQStream(_core.Stream):
     ) -> None:
         """Send a pickled object, in one frame. See send()."""
         self.send(pickle.dumps(obj, protocol), flags, callback=callback, **kwargs)
+
+    # -- the socket's events ---------------------------------------------------------------------
+
+    def on_monitor(
+        self, callback: Callable[[dict[str, Any]], object] | None, events: int = zmq.EVENT_ALL
+    ) -> None:
+        """Call `callback(event)` for each event of the socket itself: connected, disconnected...
+
+        `event` is a dict: `event`, a `zmq.Event`; `value`, an int whose meaning depends on it (a
+        descriptor, an error code, an interval in milliseconds); `endpoint`, bytes. See
+        zmq_socket_monitor(3). It ends with the stream, or with None. It is called as on_recv()'s
+        callback is.
+
+        Parameters
+        ----------
+        callback : callable or None
+        events : int
+            Those that are wanted: `zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED`, say.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `callback` is not callable, or `events` no events.
+        OSError, RuntimeError, zmq.ZMQError
+            As on_recv(); or the socket is monitored already by somebody else.
+        """
+        from zmqstream import _monitor
+
+        if callback is not None:
+            check_callable(callback, "on_monitor")
+            events = _monitor.check_events(events)
+        self._set_monitor(None)
+        if callback is not None:
+            context = contextvars.copy_context()
+            self._set_monitor(_monitor.Monitor(self, callback, context, events))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def aclose(self, timeout: float | None = None, *, linger: int | None = None) -> int:
+        """Finish, and close: nothing is lost that there is time for.
+
+        Receives nothing any more, awaits the coroutines of callbacks (which may still send), and
+        waits until the queue has been handed to libzmq; then close(). If cancelled, it closes at
+        once.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds that it may take. None: as long as it takes.
+        linger : int, optional
+            As for close(): how long libzmq keeps what it was handed, in milliseconds.
+
+        Returns
+        -------
+        int
+            How many messages could not be handed to libzmq.
+        """
+        import asyncio
+
+        if self.closed():
+            return 0
+        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
+            raise ValueError(f"aclose: timeout must be None or seconds, not negative: {timeout!r}")
+        self._begin_close()
+        try:
+            await asyncio.wait_for(self._finish(asyncio.current_task()), timeout)
+        except (asyncio.TimeoutError, OSError):  # or somebody else has closed it meanwhile
+            pass
+        finally:
+            self.close(linger)
+        return self.lost
+
+    async def _finish(self, asking: asyncio.Task[Any] | None) -> None:
+        """Wait for callbacks, but not for the one that asks, and for an empty queue."""
+        import asyncio
+
+        while True:
+            callbacks = self._callback_tasks() - {asking}
+            if callbacks:
+                await asyncio.wait(callbacks)
+            elif self.sending():
+                await self._emptied()
+            else:
+                return
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
 
     # -- statistics ------------------------------------------------------------------------------
 

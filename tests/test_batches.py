@@ -1,0 +1,267 @@
+"""on_recv_batch(): as many messages as are there, in one call."""
+
+import os
+import signal
+
+import pytest
+import zmq
+
+pytestmark = pytest.mark.ours
+
+
+@pytest.fixture
+def pair(home):
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    return home.stream(socket), peer
+
+
+def flat(batches):
+    return [message for batch in batches for message in batch]
+
+
+def arrived(home, stream, peer, messages):
+    """Have `messages` wait in the stream's socket."""
+    for message in messages:
+        peer.send_multipart(message)
+    home.run_until(lambda: stream.socket.poll(0, zmq.POLLIN))
+
+
+def numbers(count):
+    return [[b"%d" % i] for i in range(count)]
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_all_that_are_there_and_then_those_that_come(home, pair, copy):
+    stream, peer = pair
+    messages = [[b"a"], [b"b", b"", b"c"], [b""], [b"x" * 50_000], [b"y" * 50_000, b"z"]]
+    arrived(home, stream, peer, messages)
+    batches = home.recorder()
+    stream.on_recv_batch(batches.append, copy=copy)
+    home.wait(batches)
+    assert len(batches) == 1
+    if not copy:
+        assert all(isinstance(frame, zmq.Frame) for frame in flat(flat(batches)))
+        batches[0][:] = [[frame.bytes for frame in message] for message in batches[0]]
+    assert batches[0] == messages
+    peer.send(b"later")
+    home.wait(batches, 2)
+    assert len(batches[1]) == 1
+    assert stream.stats()[:2] == (6, 4 + 50_000 + 50_001 - 1 + 5)
+
+
+def test_not_more_than_the_limit(home, pair):
+    stream, peer = pair
+    arrived(home, stream, peer, numbers(100))
+    batches = home.recorder()
+    stream.on_recv_batch(batches.append, limit=7)
+    home.wait(batches, 15)
+    assert [len(batch) for batch in batches] == [7] * 14 + [2]
+    assert flat(batches) == numbers(100)
+
+
+def test_the_limits_of_a_turn_hold(home, pair):
+    stream, peer = pair
+    arrived(home, stream, peer, numbers(100))
+    batches = home.recorder()
+    stream.set_turn_limits(messages=30, seconds=60)
+    stream.on_recv_batch(batches.append, limit=20)
+    home.wait(batches, 7)
+    assert [len(batch) for batch in batches] == [20, 10, 20, 10, 20, 10, 10]
+    assert flat(batches) == numbers(100)
+
+
+def test_it_replaces_on_recv_and_is_replaced(home, pair):
+    stream, peer = pair
+    single, batches = home.recorder(), home.recorder()
+    stream.on_recv(single.append)
+    peer.send(b"0")
+    home.wait(single)
+    stream.on_recv_batch(batches.append)
+    peer.send(b"1")
+    home.wait(batches)
+    assert stream.receiving()
+    stream.on_recv_batch(None)
+    assert not stream.receiving()
+    peer.send(b"2")
+    home.settle()
+    stream.on_recv(single.append)
+    home.wait(single, 2)
+    assert (single, batches) == ([[b"0"], [b"2"]], [[[b"1"]]])
+
+
+def test_a_batch_is_the_receivers_own(home, pair):
+    stream, peer = pair
+    kept = home.recorder()
+    arrived(home, stream, peer, numbers(6))
+    stream.on_recv_batch(kept.append, limit=2)
+    home.wait(kept, 3)
+    assert len({id(batch) for batch in kept}) == 3
+    assert flat(kept) == numbers(6)
+
+
+def test_one_exception_one_report_and_the_next_batch(home, pair):
+    stream, peer = pair
+    batches = home.recorder()
+
+    def fail(batch):
+        batches.append(batch)
+        if len(batches) == 2:
+            raise ZeroDivisionError
+
+    arrived(home, stream, peer, numbers(9))
+    stream.on_recv_batch(fail, limit=3)
+    home.wait(batches, 3)
+    (found,) = home.expect_errors(ZeroDivisionError)
+    assert "the on_recv_batch callback of <ZMQStream(zmq.PAIR)" in found["message"]
+    assert flat(batches) == numbers(9)
+
+
+def test_keyboard_interrupt_leaves_the_loop_and_what_waits_is_delivered(home, pair):
+    stream, peer = pair
+    batches = home.recorder()
+
+    def fail(batch):
+        batches.append(batch)
+        if len(batches) == 1:
+            raise KeyboardInterrupt
+
+    arrived(home, stream, peer, numbers(9))
+    stream.on_recv_batch(fail, limit=3)
+    with pytest.raises(KeyboardInterrupt):
+        home.run_until(lambda: False)
+    home.wait(batches, 3)
+    assert flat(batches) == numbers(9)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no interval timers")
+def test_signals_lose_nothing(home, pair):
+    stream, peer = pair
+    batches = home.recorder()
+    old = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        stream.on_recv_batch(batches.append, limit=5)
+        for i in range(2000):
+            peer.send(b"%d" % i)
+            if i % 100 == 0:
+                home.settle(1)
+        home.run_until(lambda: len(flat(batches)) == 2000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert flat(batches) == numbers(2000)
+
+
+@pytest.mark.parametrize("action", ["pause", "replace", "close", "flush", "send"])
+def test_what_a_callback_may_do(home, pair, action):
+    stream, peer = pair
+    batches, other = home.recorder(), home.recorder()
+    actions = {
+        "pause": lambda: stream.on_recv(None),
+        "replace": lambda: stream.on_recv_batch(other.append),
+        "close": lambda: stream.close(),
+        "flush": lambda: stream.flush(zmq.POLLIN, 3),
+        "send": lambda: stream.send(b"answer"),
+    }
+
+    def callback(batch):
+        batches.append(batch)
+        if len(batches) == 1:
+            actions[action]()
+
+    arrived(home, stream, peer, numbers(10))
+    stream.on_recv_batch(callback, limit=4)
+    if action == "pause":
+        home.wait(batches)
+        home.settle()
+        assert flat(batches) == numbers(4)
+        stream.on_recv_batch(other.append)
+        home.wait(other)
+        assert flat(batches) + flat(other) == numbers(10)
+    elif action == "replace":
+        home.wait(other)
+        assert flat(batches) == numbers(4)
+        assert flat(batches) + flat(other) == numbers(10)
+    elif action == "close":
+        home.run_until(stream.closed)
+        home.settle()
+        assert flat(batches) == numbers(4)
+    elif action == "flush":
+        home.run_until(lambda: len(flat(batches)) == 10)
+        assert [len(batch) for batch in batches] == [4, 1, 1, 1, 3]
+        assert flat(batches) == numbers(10)
+    else:
+        home.run_until(lambda: len(flat(batches)) == 10)
+        assert peer.recv() == b"answer"
+
+
+def test_a_flush_gives_batches_of_one_and_counts_messages(home, pair):
+    stream, peer = pair
+    batches = []
+    arrived(home, stream, peer, numbers(5))
+    stream.on_recv_batch(batches.append)
+    assert [stream.flush(zmq.POLLIN, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert batches == [[message] for message in numbers(5)]
+
+
+def test_coroutines(home, pair):
+    stream, peer = pair
+    batches = home.recorder()
+
+    async def handle(batch):
+        batches.append(batch)
+
+    arrived(home, stream, peer, numbers(10))
+    stream.on_recv_batch(handle, limit=3)
+    home.wait(batches, 4)
+    assert flat(batches) == numbers(10)
+
+
+def test_the_time_and_the_context_of_callbacks(home, pair):
+    import contextvars
+
+    stream, peer = pair
+    variable = contextvars.ContextVar("variable")
+    variable.set("registered")
+    seen = home.recorder()
+    stream.set_callback_timing(True)
+    stream.on_recv_batch(lambda batch: seen.append(variable.get()))
+    variable.set("later")
+    peer.send(b"x")
+    home.wait(seen)
+    home.settle()
+    assert seen == ["registered"]
+    assert stream.stats().callback_time > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((5,), TypeError, "on_recv_batch: the callback must be callable or None, not int"),
+        ((print, True, 0), ValueError, "on_recv_batch: limit must be at least 1: 0"),
+        ((print, True, "9"), TypeError, "on_recv_batch: limit must be an int, not str"),
+    ],
+)
+def test_bad_arguments(home, pair, arguments, error, text):
+    stream, _ = pair
+    with pytest.raises(error, match=text):
+        stream.on_recv_batch(*arguments)
+    assert not stream.receiving()
+
+
+def test_no_reference_is_kept(home, pair):
+    """Promise 16: neither to a batch nor to a message after its callback."""
+    import sys
+
+    stream, peer = pair
+    payload = os.urandom(8)
+    counts = home.recorder()
+
+    def callback(batch):
+        message = batch[0]
+        home.loop.call_soon(lambda: counts.append((sys.getrefcount(message), len(batch))))
+
+    stream.on_recv_batch(callback)
+    peer.send(payload)
+    home.wait(counts)
+    assert counts[0][0] <= 4  # the closure's cell, the batch, and the argument

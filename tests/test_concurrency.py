@@ -1,0 +1,242 @@
+"""on_recv(max_concurrency=N): coroutine callbacks, bounded and in order."""
+
+import asyncio
+
+import pytest
+import zmq
+
+pytestmark = pytest.mark.ours
+
+
+class Handlers:
+    """Coroutine callbacks that go on when they are told to."""
+
+    def __init__(self, home):
+        self.home = home
+        self.started = home.recorder()
+        self.ended = home.recorder()
+        self.alive = self.most = 0
+        self.gates = {}
+
+    async def __call__(self, message):
+        self.started.append(int(message[-1]))
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        gate = self.gates[int(message[-1])] = self.home.loop.create_future()
+        try:
+            await gate
+        finally:
+            self.alive -= 1
+        self.ended.append(int(message[-1]))
+
+    def open(self, which):
+        self.gates.pop(which).set_result(None)
+
+
+@pytest.fixture
+def handlers(home):
+    return Handlers(home)
+
+
+@pytest.fixture
+def pair(home):
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    return home.stream(socket), peer
+
+
+@pytest.mark.parametrize("most", [1, 3, 100])
+def test_never_more_than_so_many_are_alive_and_always_as_many_as_may_be(home, pair, handlers, most):
+    stream, peer = pair
+    count = most + 20
+    for i in range(count):
+        peer.send(b"%d" % i)
+    stream.on_recv(handlers, max_concurrency=most)
+    home.wait(handlers.started, most)
+    for i in range(count):
+        home.settle()
+        assert handlers.alive == min(most, count - i)
+        handlers.open(i)
+        if i + most < count:
+            home.wait(handlers.started, i + most + 1)
+    home.wait(handlers.ended, count)
+    assert handlers.most == most
+    assert handlers.started == handlers.ended == list(range(count))
+
+
+def test_one_at_a_time_runs_strictly_in_order(home, pair):
+    stream, peer = pair
+    steps = home.recorder()
+
+    async def handle(message):
+        number = int(message[0])
+        steps.append((number, "begins"))
+        for _ in range(number % 4):
+            await asyncio.sleep(0)
+        steps.append((number, "ends"))
+
+    stream.on_recv(handle, max_concurrency=1)
+    for i in range(50):
+        peer.send(b"%d" % i)
+    home.wait(steps, 100)
+    assert steps == [(i, what) for i in range(50) for what in ("begins", "ends")]
+
+
+def test_what_waits_stays_in_libzmq_and_its_high_water_mark_holds(home):
+    socket, peer = home.pair(zmq.PULL, zmq.PUSH, rcvhwm=2, sndhwm=2)
+    stream = home.stream(socket)
+    handlers = Handlers(home)
+    stream.on_recv(handlers, max_concurrency=2)
+    sent = 0
+    while peer.poll(0, zmq.POLLOUT) and sent < 1000:
+        peer.send(b"%d" % sent)
+        home.settle(2)
+        sent += 1
+    assert sent < 20
+    assert handlers.alive == 2
+    assert stream.stats().messages_in == 2
+
+
+def test_it_is_idle_while_it_is_full(home, pair, handlers):
+    """Promise 17: waiting messages are no reason to wake up."""
+    stream, peer = pair
+    stream.on_recv(handlers, max_concurrency=1)
+    for i in range(5):
+        peer.send(b"%d" % i)
+    home.wait(handlers.started)
+    home.settle()
+    turns = stream.stats().turns
+    home.settle(50)
+    assert stream.stats().turns == turns
+    assert "idle" in repr(stream)
+    handlers.open(0)
+    home.wait(handlers.started, 2)
+
+
+def test_a_flush_starts_no_more_either(home, pair, handlers):
+    stream, peer = pair
+    stream.on_recv(handlers, max_concurrency=2)
+    for i in range(5):
+        peer.send(b"%d" % i)
+    home.wait(handlers.started, 2)
+    assert stream.flush(zmq.POLLIN) == 0
+    assert handlers.started == [0, 1]
+
+
+def test_exceptions_are_reported_and_make_room(home, pair):
+    stream, peer = pair
+    got = home.recorder()
+
+    async def fail(message):
+        await asyncio.sleep(0)
+        got.append(message)
+        raise ZeroDivisionError
+
+    stream.on_recv(fail, max_concurrency=2)
+    for i in range(6):
+        peer.send(b"%d" % i)
+    home.wait(got, 6)
+    home.settle()
+    for found in home.expect_errors(*[ZeroDivisionError] * 6):
+        assert "a coroutine callback of <ZMQStream(zmq.PAIR)" in found["message"]
+
+
+def test_plain_callbacks_are_not_bounded(home, pair):
+    stream, peer = pair
+    got = home.recorder()
+    stream.on_recv(got.append, max_concurrency=1)
+    for i in range(20):
+        peer.send(b"%d" % i)
+    home.wait(got, 20)
+
+
+def test_with_the_stream_and_with_batches(home, pair):
+    stream, peer = pair
+    got = home.recorder()
+
+    async def with_stream(given, message):
+        assert given is stream
+        got.append(message)
+        await asyncio.sleep(0)
+
+    async def with_batch(batch):
+        got.extend(batch)
+        got.append("batch")
+        await asyncio.sleep(0)
+
+    stream.on_recv_stream(with_stream, max_concurrency=1)
+    for i in range(10):
+        peer.send(b"%d" % i)
+    home.wait(got, 10)
+    stream.on_recv_batch(with_batch, max_concurrency=1)
+    for i in range(10):
+        peer.send(b"%d" % i)
+    home.run_until(lambda: sum(item != "batch" for item in got) == 20)
+    assert [item for item in got if item != "batch"] == [[b"%d" % i] for i in range(10)] * 2
+
+
+def test_another_callback_waits_for_coroutines_of_the_first(home, pair, handlers):
+    stream, peer = pair
+    stream.on_recv(handlers, max_concurrency=2)
+    for i in range(4):
+        peer.send(b"%d" % i)
+    home.wait(handlers.started, 2)
+    stream.on_recv(None)
+    handlers.open(0)
+    home.wait(handlers.ended)
+    home.settle()
+    assert handlers.started == [0, 1]
+    stream.on_recv(handlers, max_concurrency=1)
+    home.settle()
+    assert handlers.started == [0, 1]  # one is alive
+    handlers.open(1)
+    home.wait(handlers.started, 3)
+
+
+def test_close_cancels_them_but_not_the_one_that_closes(home, pair):
+    stream, peer = pair
+    ends = home.recorder()
+
+    async def handle(message):
+        try:
+            if message == [b"close"]:
+                stream.close()
+                await asyncio.sleep(0)
+                ends.append("closed")
+            await home.loop.create_future()
+        except asyncio.CancelledError:
+            ends.append(message[0])
+            raise
+
+    stream.on_recv(handle, max_concurrency=5)
+    for message in (b"1", b"2", b"close"):
+        peer.send(message)
+    home.wait(ends, 3)
+    assert sorted(ends, key=str) == sorted([b"1", b"2", "closed"], key=str)
+
+
+def test_close_leaves_unbounded_ones_alone(home, pair, handlers):
+    """As pyzmq's class does."""
+    stream, peer = pair
+    stream.on_recv(handlers)
+    peer.send(b"1")
+    home.wait(handlers.started)
+    stream.close()
+    home.settle()
+    handlers.open(1)
+    home.wait(handlers.ended)
+
+
+@pytest.mark.parametrize(
+    ("most", "error", "text"),
+    [
+        (0, ValueError, "max_concurrency must be at least 1: 0"),
+        (-3, ValueError, "max_concurrency must be at least 1: -3"),
+        (1.0, TypeError, "max_concurrency must be an int, not float"),
+    ],
+)
+@pytest.mark.parametrize("method", ["on_recv", "on_recv_stream", "on_recv_batch"])
+def test_numbers_that_are_none(home, pair, method, most, error, text):
+    stream, _ = pair
+    with pytest.raises(error, match=text):
+        getattr(stream, method)(print, max_concurrency=most)
+    assert not stream.receiving()

@@ -1,0 +1,273 @@
+"""send(timeout=): what is not handed to libzmq in time fails, and holds up nobody."""
+
+import asyncio
+import errno
+import sys
+import threading
+import time
+
+import pytest
+import zmq
+
+from zmqstream import MessageExpired
+
+pytestmark = pytest.mark.ours
+
+
+@pytest.fixture
+def stalled(home):
+    """A stream without a peer, what its callbacks were told, and how to give it a peer."""
+    stream = home.stream(home.socket(zmq.PUSH, sndhwm=0))
+    told = home.recorder()
+    stream.on_send(lambda message, status: told.append((message[0], status)))
+
+    def connect():
+        peer = home.socket(zmq.PULL)
+        peer.rcvtimeo = 20_000
+        address = home.address()
+        peer.bind(address)
+        stream.connect(address)
+        return peer
+
+    return stream, told, connect
+
+
+def expired(told):
+    return [message for message, status in told if type(status) is MessageExpired]
+
+
+def test_a_message_expires_with_an_outcome_of_its_own(home, stalled):
+    stream, told, _ = stalled
+    errors = []
+    stream.on_err(errors.append)
+    began = time.monotonic()
+    stream.send(b"x", timeout=0.05)
+    home.wait(told)
+    assert time.monotonic() - began >= 0.05
+    assert [message for message, _ in told] == [b"x"]
+    ((_, status),) = told
+    assert type(status) is MessageExpired
+    assert isinstance(status, zmq.ZMQError)
+    assert status.errno == errno.ETIMEDOUT
+    assert errors == [status]
+    stats = stream.stats()
+    assert (stats.expired, stats.errors, stats.queued, stats.queued_bytes) == (1, 0, 0, 0)
+    assert not stream.sending()
+
+
+def test_it_is_told_to_the_callback_of_its_own_send(home, stalled):
+    stream, told, _ = stalled
+    mine = home.recorder()
+    stream.send(
+        b"x", timeout=0.01, callback=lambda message, status: mine.append((message, type(status)))
+    )
+    home.wait(mine)
+    assert mine == [([b"x"], MessageExpired)]
+    assert told == []
+
+
+def test_it_is_logged_where_nobody_is_told(home, stalled, expected_log):
+    stream, _, _ = stalled
+    stream.on_send(None)
+    stream.send_multipart([b"x", b"y"], timeout=0.01)
+    home.run_until(lambda: stream.stats().expired)
+    expected_log("a message could not be sent: not handed over in time")
+
+
+def test_it_leaves_from_the_middle_of_the_queue(home, stalled):
+    stream, told, connect = stalled
+    for i in range(30):
+        stream.send(b"%d" % i, timeout=0.01 if i % 3 == 1 else 60 if i % 3 == 2 else None)
+    home.wait(told, 10)
+    assert expired(told) == [b"%d" % i for i in range(1, 30, 3)]
+    assert stream.stats().queued == 20
+    assert stream.get_write_buffer_bytes() == sum(len(str(i)) for i in range(30) if i % 3 != 1)
+    peer = connect()
+    home.wait(told, 30)
+    assert [peer.recv() for _ in range(20)] == [b"%d" % i for i in range(30) if i % 3 != 1]
+    assert len(expired(told)) == 10
+
+
+def test_the_next_deadline_comes_first_whatever_was_sent_first(home, stalled):
+    stream, told, _ = stalled
+    for name, timeout in ((b"3", 0.12), (b"1", 0.02), (b"2", 0.06), (b"late", 60)):
+        stream.send(name, timeout=timeout)
+    home.wait(told, 3)
+    assert expired(told) == [b"1", b"2", b"3"]
+    assert stream.stats().queued == 1
+
+
+def test_what_is_sent_in_time_does_not_expire(home, stalled):
+    stream, told, connect = stalled
+    peer = connect()
+    stream.send(b"x", timeout=0.02)
+    home.wait(told)
+    assert told == [(b"x", None)]
+    home.run(asyncio.sleep(0.04))  # its deadline passes
+    assert told == [(b"x", None)]
+    assert peer.recv() == b"x"
+
+
+def test_a_message_whose_time_is_over_is_not_sent_late(home, stalled):
+    """The loop was busy meanwhile, and now there is room."""
+    stream, told, connect = stalled
+    connect()
+    stream.send(b"late", timeout=0.01)
+    stream.send(b"in time", timeout=60)
+    time.sleep(0.02)  # the busy loop
+    home.wait(told, 2)
+    assert [(message, type(status)) for message, status in told] == [
+        (b"late", MessageExpired),
+        (b"in time", type(None)),
+    ]
+
+
+def test_a_flush_expires_too(home, stalled):
+    stream, told, connect = stalled
+    connect()
+    stream.send(b"late", timeout=0.01)
+    stream.send(b"x")
+    time.sleep(0.02)
+    home.run_until(lambda: stream.flush(zmq.POLLOUT) or len(told) == 2)
+    assert expired(told) == [b"late"]
+    assert told[1] == (b"x", None)
+
+
+def test_messages_to_a_parked_peer_expire_and_others_are_sent(home):
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+    address = home.address()
+    router.bind(address)
+    stalled, healthy = (
+        home.socket(zmq.DEALER, rcvhwm=1, routing_id=name) for name in (b"stalled", b"healthy")
+    )
+    for dealer in (stalled, healthy):
+        dealer.rcvtimeo = 20_000
+        dealer.connect(address)
+    stream = home.stream(router)
+    told = home.recorder()
+    stream.on_send(lambda message, status: told.append((message, status)))
+    for i in range(10):
+        stream.send_multipart([b"stalled", b"%d" % i], timeout=0.05)
+    stream.send_multipart([b"healthy", b"x"], timeout=60)
+    home.run_until(lambda: healthy.poll(0))
+    assert healthy.recv() == b"x"
+    home.wait(told, 11)
+    sent = [message[1] for message, status in told if status is None and message[0] == b"stalled"]
+    assert 0 < len(sent) < 10
+    assert [stalled.recv() for _ in sent] == sent
+    stats = stream.stats()
+    assert (stats.queued, stats.queued_bytes, stats.expired) == (0, 0, 10 - len(sent))
+    stream.send_multipart([b"stalled", b"again"])
+    home.run_until(lambda: stalled.poll(0))
+    assert stalled.recv() == b"again"
+
+
+def test_a_message_in_parts_expires_with_the_first_of_them(home, stalled):
+    stream, told, _ = stalled
+    stream.send(b"a", zmq.SNDMORE, timeout=0.01)
+    stream.send(b"b", timeout=60)
+    home.wait(told)
+    assert expired(told) == [b"a"]
+
+
+def test_of_threads(home, stalled):
+    stream, told, _ = stalled
+
+    def send():
+        for i in range(200):
+            stream.send(b"%d" % i, timeout=0.01 + i % 7 * 0.003)
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    home.wait(told, 600)
+    assert len(expired(told)) == 600
+    for thread in threads:
+        thread.join()
+
+
+def test_deadlines_of_messages_that_have_gone_are_forgotten(home, stalled):
+    """However long they are: what is kept for them is bounded, and gone with the queue."""
+    stream, told, connect = stalled
+    connect()
+    callback = lambda message, status: told.append((message[0], status))  # noqa: E731
+    references = sys.getrefcount(callback)
+    for _ in range(2000):
+        stream.send(b"x", timeout=3600, callback=callback)
+        stream.flush(zmq.POLLOUT)
+    home.wait(told, 2000)
+    home.settle()
+    assert sys.getrefcount(callback) == references
+
+
+def test_callbacks_that_close_send_and_flush(home, stalled, expected_log):
+    stream, told, _ = stalled
+
+    def again(message, status):
+        told.append((message[0], status))
+        if len(told) < 5:
+            stream.send(b"%d" % len(told), timeout=0.01)
+            stream.flush()
+        else:
+            stream.close()
+
+    stream.on_send(again)
+    for _ in range(3):
+        stream.send(b"0", timeout=0.01)
+    home.run_until(stream.closed)
+    assert len(told) == 5
+    home.settle()
+    assert len(told) == 5
+    expected_log("queued messages could not be handed")
+
+
+def test_an_exception_in_its_callback_is_reported_and_the_others_expire(home, stalled):
+    stream, told, _ = stalled
+
+    def fail(message, status):
+        told.append((message[0], status))
+        raise ZeroDivisionError
+
+    stream.on_send(fail)
+    for i in range(3):
+        stream.send(b"%d" % i, timeout=0.01)
+    home.wait(told, 3)
+    home.expect_errors(*[ZeroDivisionError] * 3)
+
+
+def test_close_with_deadlines_pending(home, stalled, expected_log):
+    stream, told, _ = stalled
+    stream.send(b"x", timeout=0.02)
+    stream.close()
+    expected_log("1 queued messages")
+    home.run(asyncio.sleep(0.03))
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [(0, ValueError), (-1, ValueError), (float("nan"), ValueError), ("1", TypeError)],
+)
+@pytest.mark.parametrize("method", ["send", "send_multipart"])
+def test_timeouts_that_are_none(home, stalled, method, timeout, error):
+    stream, _, _ = stalled
+    message = b"x" if method == "send" else [b"x"]
+    with pytest.raises(error, match="send: timeout must be"):
+        getattr(stream, method)(message, timeout=timeout)
+    assert not stream.sending()
+    getattr(stream, method)(message, timeout=float("inf"))
+
+
+def test_a_subclass_sees_the_timeout(home):
+    seen = []
+
+    class Mine(home.stream_class):
+        def send_multipart(self, msg, *args, **kwargs):
+            seen.append(kwargs.get("timeout"))
+            return super().send_multipart(msg, *args, **kwargs)
+
+    stream = home.stream(home.pair()[0], Mine)
+    stream.send(b"x", timeout=5)
+    stream.send_string("x", timeout=6)
+    stream.send_json("x")
+    assert seen == [5, 6, None]

@@ -1,0 +1,542 @@
+# Awaiting: messages one by one for coroutines, sends that are told to their caller, and levels.
+#
+# - What is awaited here is a coroutine to asyncio (`send`, `throw`, `close`), so create_task(),
+#   wait_for() and gather() take it. Where there is nothing to wait for, it ends at once, and the loop
+#   does not even come by; but after a turn's worth of that it lets the loop go once round.
+# - A receiver that finds no message stands in `receivers`, in order. The first of them wants POLLIN:
+#   settle() sees it and wakes it (`awaited` is False from then on). It receives when it runs, and then
+#   sees to the next. So no message is ever in anybody's hands who may be cancelled.
+# - asend() has tried already when it returns. What libzmq did not take stands in the queue, and who
+#   is cancelled while it does takes it back.
+
+cdef extern from "awaitable.h":
+    ctypedef int (*zs_send)(PyObject *, PyObject *, PyObject **) except -1
+    ctypedef PyObject *(*zs_next "iternextfunc")(PyObject *) except NULL
+    void zs_set_slots(PyObject *type, zs_send send, zs_next next) noexcept
+    PyObject *zs_stop(PyObject *result) noexcept
+
+cdef enum:
+    ENDED = 0    # PYGEN_RETURN
+    YIELDED = 1  # PYGEN_NEXT
+
+
+class MultipartMessageError(ValueError):
+    """recv() met a message of several frames: they are the attribute `message`, and nowhere else."""
+
+    def __init__(self, message):
+        super().__init__(
+            f"a message of {len(message)} frames where recv() expects one: use recv_multipart()")
+        self.message = message
+
+
+cdef class Awaited:
+    """What `await` waits for: a coroutine to asyncio."""
+
+    cdef object step(self):
+        """Go on: what is yielded to the loop, or, with `ended`, the result."""
+        raise NotImplementedError
+
+    cdef int abandon(self) except -1:
+        """Nobody waits any more."""
+        return 0
+
+    cdef object sleep(self, object loop):
+        """What to yield, to be woken by `future`."""
+        self.stream.check_running()
+        self.future = loop.create_future()
+        return next(self.future.__await__())
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        cdef object result = self.step()
+        if self.ended:
+            raise StopIteration(result)
+        return result
+
+    def throw(self, kind, value=None, traceback=None):
+        self.ended = True
+        self.abandon()
+        if value is None:
+            value = kind() if isinstance(kind, type) else kind
+        if traceback is not None:
+            value = value.with_traceback(traceback)
+        raise value
+
+    def close(self):
+        if not self.ended:
+            self.ended = True
+            self.abandon()
+
+
+cdef int awaited_send(PyObject *awaited, PyObject *value, PyObject **result) except -1:
+    cdef object outcome
+    result[0] = NULL
+    outcome = (<Awaited> awaited).step()
+    Py_INCREF(outcome)
+    result[0] = <PyObject *> outcome
+    return ENDED if (<Awaited> awaited).ended else YIELDED
+
+
+cdef PyObject *awaited_next(PyObject *awaited) except NULL:
+    cdef object outcome = (<Awaited> awaited).step()
+    if (<Awaited> awaited).ended:
+        return zs_stop(<PyObject *> outcome)
+    Py_INCREF(outcome)
+    return <PyObject *> outcome
+
+
+@cython.final
+cdef class AwaitedNothing(Awaited):
+    """Ended from the beginning; one serves all."""
+
+    def __cinit__(self):
+        self.ended = True
+
+    cdef object step(self):
+        return None
+
+
+@cython.final
+cdef class AwaitedLevel(Awaited):
+    """Until the queue of a stream has fallen: to `low`, or, with `emptied`, to nothing."""
+
+    cdef object step(self):
+        cdef Awaiting stream = self.stream
+        cdef list others
+        if self.ended:
+            raise reused()
+        if stream.state == CLOSED:
+            self.ended = True
+            raise OSError("Stream is closed")
+        if (stream.queued == 0) if self.emptied else (not stream.over):
+            self.ended = True
+            return None
+        result = self.sleep(stream.reactor.loop)
+        if self.emptied:
+            if stream.emptiers is None:
+                stream.emptiers = []
+            others = stream.emptiers
+        else:
+            if stream.drainers is None:
+                stream.drainers = []
+            others = stream.drainers
+        others.append(self.future)
+        stream.alert = True
+        return result
+
+    cdef int abandon(self) except -1:
+        for others in (self.stream.drainers, self.stream.emptiers):
+            if others is not None and self.future in others:
+                others.remove(self.future)
+        return 0
+
+
+@cython.final
+cdef class AwaitedSend(Awaited):
+    """Until libzmq has a message, or has refused it."""
+
+    cdef object step(self):
+        if self.pausing:
+            self.pausing = False
+            return None
+        if self.ended:
+            raise reused()
+        if not self.told:
+            return self.sleep(self.stream.reactor.loop)
+        self.ended = True
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    cdef int tell(self, object error, object result) except -1:
+        """What became of it."""
+        self.told = True
+        self.error = error
+        self.result = result
+        self.extra = None
+        if self.future is not None:
+            self.stream.reactor.wake_future(self.future)
+        return 0
+
+    cdef int abandon(self) except -1:
+        cdef Awaiting stream = self.stream
+        if self.extra is not None and self.extra.queue is not None:
+            zs_count(ZS_UNSENT, 1)
+            stream.withdraw(self.extra)
+            stream.leave()
+        self.extra = None
+        return 0
+
+
+@cython.final
+cdef class AwaitedMessage(Awaited):
+    """Until there is a message."""
+
+    cdef object step(self):
+        cdef Awaiting stream = self.stream
+        cdef object message
+        if self.ended:
+            raise reused()
+        if not self.waiting:
+            stream.check_receivable(self.kind)
+            if stream.receivers:
+                return self.wait(False)
+            if spent(&stream.paced) and stream.pace_over():
+                return self.wait(True)
+        elif stream.state == CLOSED or stream.closing:
+            self.waiting = False
+            stream.check_receivable(self.kind)
+        elif self.future is not None and not self.future.done():
+            raise RuntimeError("what a stream gave to be awaited was resumed before it is time")
+        message = stream.receive_one(self.copy)
+        if message is None:
+            return self.wait(False)
+        self.ended = True
+        if self.waiting:
+            self.waiting = False
+            stream.receivers.popleft()
+            if stream.receivers:
+                stream.awaited = True
+                stream.leave()
+        if stream.queued:
+            stream.suspect_raw_use()  # it may have swallowed an event that tells of room to send
+        if self.kind != FRAME:
+            return message
+        if PyList_GET_SIZE(<PyObject *> message) != 1:
+            raise MultipartMessageError(message)
+        return message[0]
+
+    cdef object wait(self, bint pausing):
+        """Stand in line; `pausing`, only to let the loop go once round."""
+        cdef Awaiting stream = self.stream
+        cdef object result = None
+        if pausing:
+            stream.check_running()
+        else:
+            stream.begin_pace()
+            result = self.sleep(stream.reactor.loop)
+        if not self.waiting:
+            if stream.receivers is None:
+                stream.receivers = deque()
+            stream.receivers.append(self)
+            self.waiting = True
+        if stream.receivers[0] is self:
+            stream.awaited = not pausing
+            if not pausing:
+                stream.leave()
+        return result
+
+    cdef int abandon(self) except -1:
+        cdef Awaiting stream = self.stream
+        cdef bint first
+        if not self.waiting:
+            return 0
+        self.waiting = False
+        if stream.receivers and self in stream.receivers:
+            first = stream.receivers[0] is self
+            stream.receivers.remove(self)
+            if first:
+                stream.awaited = len(stream.receivers) > 0
+                if stream.index >= 0:
+                    stream.leave()
+        return 0
+
+
+cdef object reused():
+    return RuntimeError("what a stream gave to be awaited can be awaited once")
+
+
+for _type in (AwaitedNothing, AwaitedLevel, AwaitedSend, AwaitedMessage):
+    zs_set_slots(<PyObject *> _type, awaited_send, awaited_next)
+del _type
+
+cdef AwaitedNothing NOTHING = AwaitedNothing()
+
+
+cdef class Awaiting(Incoming):
+    def __cinit__(self, *args, **kwargs):
+        self.begin_pace()
+
+    cdef int wanted(self) noexcept:
+        return Incoming.wanted(self) | (POLLIN if self.awaited else 0)
+
+    cdef int still_wanted(self, int events) except -1:
+        if self.awaited and events & POLLIN:
+            self.wake_receiver()
+        return Incoming.still_wanted(self, events)
+
+    cdef int wake_receiver(self) except -1:
+        """The first that waits may try: it wants no events from now on, but runs."""
+        self.awaited = False
+        return self.reactor.wake_future((<AwaitedMessage> self.receivers[0]).future)
+
+    cdef int turn(self) except -1:
+        cdef int events
+        if self.awaited and self.running:
+            # the loop runs inside a callback, and settle() is left to that callback's turn
+            events = self.read_events()
+            if events > 0 and events & POLLIN:
+                self.wake_receiver()
+        return Incoming.turn(self)
+
+    # -- pace: half a turn's worth, and another half if the loop has not come by meanwhile -----------
+
+    cdef int begin_pace(self) except -1:
+        self.paced.left = max(1, self.turn_messages // 2)
+        self.paced.unlooked = self.paced.looked = 1
+        self.paced.last = zs_now()
+        self.paced.pace = self.turn_ns // (2 * LOOKS)
+        self.paced.deadline = self.paced.last + self.turn_ns // 2
+        return 0
+
+    cdef bint pace_over(self) except -1:
+        """Whether the loop is to be let go once round: it has had no chance to for so long.
+
+        It may have had many, and this is the first message for a minute: ask it to say so.
+        """
+        self.begin_pace()
+        if self.pace_asked:
+            return True
+        self.reactor.call_soon(self._loop_came_by, ())
+        self.pace_asked = True
+        return False
+
+    def _loop_came_by(self):
+        self.pace_asked = False
+
+    cdef int check_running(self) except -1:
+        if asyncio._get_running_loop() is not self.reactor.loop:
+            self.check_usable()
+            raise RuntimeError("a stream can only be awaited in its own event loop")
+        return 0
+
+    # -- receiving ------------------------------------------------------------------------------
+
+    cdef int check_receivable(self, Kind kind) except -1:
+        if self.state == CLOSED or self.handle() is NULL or self.reactor.generation != fork_generation:
+            if self.ended_by is not None:
+                raise self.ended_by
+            if kind == ITEM and self.state == CLOSED and self.reactor is not None:
+                raise StopAsyncIteration
+            self.check_usable()
+        if self.closing:
+            if kind == ITEM:
+                raise StopAsyncIteration
+            raise OSError("Stream is closed: aclose() has begun")
+        if self.recv_callback is not None:
+            raise RuntimeError(
+                f"{self!r} has a receive callback; await its messages, or have them given to it, not both")
+        if self.debug:
+            self.check_thread("recv")
+        return 0
+
+    cdef object receive_one(self, bint copy):
+        """A message that is there; None if there is none."""
+        cdef zmq_msg_t msg
+        cdef void *handle
+        cdef int size, code
+        cdef list message
+        lib.msg_init(&msg)
+        zs_count(ZS_MSGS, 1)
+        try:
+            while True:
+                handle = self.handle()
+                if handle is NULL:
+                    self.failed(ENOTSOCK)
+                    self.check_open()
+                size = lib.msg_recv(&msg, handle, DONTWAIT)
+                if size >= 0:
+                    break
+                code = lib.last_error()
+                if code == EAGAIN:
+                    self.clean = self.running == 0
+                    return None
+                self.clean = False
+                if code == EINTR:
+                    self.interrupted()
+                elif code == EFSM and self.queued:
+                    return None  # a REQ, whose request is still in the queue
+                elif code == ETERM or code == ENOTSOCK:
+                    self.failed(code)
+                    raise zmq_error(code)
+                else:
+                    raise zmq_error(code)
+            self.clean = False
+            zs_count(ZS_RECEIVED, 1)
+            zs_count(ZS_GIVEN_UP, 1)  # until it is there
+            self.messages_in += 1
+            if copy and not lib.msg_more(&msg):
+                message = [bytes_in(&msg, size)]
+                self.bytes_in += PyBytes_GET_SIZE(message[0])
+            else:
+                message = message_in(handle, &msg, size, copy, &self.bytes_in)
+            zs_count(ZS_GIVEN_UP, -1)
+            zs_count(ZS_DELIVERED, 1)
+            return message
+        finally:
+            lib.msg_close(&msg)
+            zs_count(ZS_MSGS, -1)
+
+    def recv_multipart(self, bint copy=True):
+        """Await a message: `await stream.recv_multipart()` is a list of its frames.
+
+        A message that has come is received without waiting for the loop, which is let go once round
+        after each turn's worth of such messages (see set_turn_limits()). Who waits is served in order.
+        If cancelled, nothing is lost: a message is received by whoever returns with it.
+
+        Parameters
+        ----------
+        copy : bool
+            Whether frames are `bytes`, or `zmq.Frame` with libzmq's own memory.
+
+        Raises, when awaited
+        --------------------
+        OSError
+            The stream is closed, or was closed meanwhile.
+        RuntimeError
+            It has a receive callback, see on_recv(); or another event loop than its own runs.
+        zmq.ZMQError
+            libzmq's: zmq.ContextTerminated; EFSM of a REQ or REP whose turn it is to send; ENOTSUP of
+            a socket that only sends.
+        """
+        return self.receiver(MESSAGE, copy)
+
+    def recv(self, bint copy=True):
+        """Await a message of one frame: its frame. See recv_multipart().
+
+        Raises, when awaited
+        --------------------
+        MultipartMessageError
+            It has more: a ValueError, whose attribute `message` has the frames.
+        """
+        return self.receiver(FRAME, copy)
+
+    def __aiter__(self):
+        """`async for message in stream`: lists of bytes, until the stream is closed."""
+        return self
+
+    def __anext__(self):
+        return self.receiver(ITEM, True)
+
+    cdef AwaitedMessage receiver(self, Kind kind, bint copy):
+        cdef AwaitedMessage receiver = AwaitedMessage.__new__(AwaitedMessage)
+        receiver.stream = self
+        receiver.kind = kind
+        receiver.copy = copy
+        return receiver
+
+    # -- sending --------------------------------------------------------------------------------
+
+    def asend_multipart(
+        self, msg, int flags=0, bint copy=True, bint track=False, *, timeout=None
+    ):
+        """Send a message; what is returned can be awaited, until libzmq has it.
+
+        It is handed to libzmq at once, if nothing is queued before it and libzmq takes it; or else
+        queued behind the others. It is sent whether that is awaited or not. Cancelled while the message
+        is still queued, it is taken back. Its outcome is told to who awaits, and to nobody else but, if
+        it failed, on_err(). The limits of set_write_buffer_limits() are no concern of it.
+
+        Parameters are those of send_multipart(). When awaited, the result is None, or with
+        `copy=False, track=True` a zmq.MessageTracker.
+
+        Raises
+        ------
+        TypeError, ValueError, OSError, RuntimeError
+            As send_multipart(), at the call.
+        zmq.ZMQError
+            libzmq's, when awaited: EHOSTUNREACH, EFSM, zmq.ContextTerminated...; a MessageExpired if
+            `timeout` seconds were not enough; a MessageDropped if others took its place in a queue
+            with limits. OSError: the stream was closed.
+        """
+        cdef SendExtra extra
+        cdef AwaitedSend awaited
+        cdef object frames, tracker
+        cdef int code
+        cdef list trackers = []
+        self.check_usable()
+        self.check_thread("asend_multipart")
+        if flags & SNDMORE:
+            raise ValueError("asend_multipart: flags must not have SNDMORE, as a message is sent as a whole")
+        deadline = deadline_of(timeout, "asend_multipart")
+        frames = snapshot(msg, self.sock, copy, track, trackers)
+        tracker = tracker_of(trackers) if trackers else None
+        self.check_usable()  # again: the snapshot may have run user code
+        awaited = AwaitedSend.__new__(AwaitedSend)
+        awaited.stream = self
+        code = EAGAIN
+        if self.queued == 0 and self.parts is None:
+            self.clean = False
+            code = message_out(self.handle(), self.socket_type, <PyObject *> frames, flags)
+            self.suspect_raw_use()
+        if code == EAGAIN or code == EINTR:
+            extra = awaited.extra = SendExtra(None, None, tracker, deadline)
+            extra.awaited = awaited
+            if deadline:
+                self.watch_deadline(extra)
+            self.enqueue_item(frames, size_of(<PyObject *> frames), flags, extra)
+            return awaited
+        zs_count(ZS_QUEUED, 1)
+        if code == 0:
+            zs_count(ZS_SENT, 1)
+            self.messages_out += 1
+            self.bytes_out += size_of(<PyObject *> frames)
+            awaited.tell(None, tracker)
+        else:
+            zs_count(ZS_FAILED, 1)
+            error = zmq_error(code)
+            awaited.tell(error, None)
+            if code == ETERM or code == ENOTSOCK:
+                self.failed(code)
+            else:
+                self.errors += 1
+                self.tell_error(error, False)
+        if spent(&self.paced) and self.pace_over():
+            awaited.pausing = True
+        return awaited
+
+    def asend(self, msg, int flags=0, bint copy=True, bint track=False, *, timeout=None):
+        """Send a message of one frame, `msg`. See asend_multipart()."""
+        return self.asend_multipart((msg,), flags, copy, track, timeout=timeout)
+
+    def drain(self):
+        """Await room in the queue: until it has fallen to `low`, if it is longer than `high`.
+
+        Without limits (see set_write_buffer_limits()): until it is empty. Where there is nothing to
+        wait for, `await stream.drain()` does not wait for the loop.
+
+        Raises OSError, when awaited, if the stream is closed, or was closed meanwhile.
+        """
+        if self.state != CLOSED and (
+            not self.over if self.has_limits() else self.queued == 0
+        ):
+            return NOTHING
+        return self.level(not self.has_limits())
+
+    def _emptied(self):
+        """Await an empty queue."""
+        return self.level(True)
+
+    cdef AwaitedLevel level(self, bint emptied):
+        cdef AwaitedLevel awaited = AwaitedLevel.__new__(AwaitedLevel)
+        awaited.stream = self
+        awaited.emptied = emptied
+        return awaited
+
+    cdef int end_awaiting(self) except -1:
+        """The stream has been closed: let those go on that wait, to be told so."""
+        cdef AwaitedMessage each
+        self.awaited = False
+        while self.receivers:
+            each = self.receivers.popleft()
+            if each.future is not None:
+                self.reactor.wake_future(each.future)
+        return 0
