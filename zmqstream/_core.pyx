@@ -20,6 +20,7 @@ cimport cython  # no-cython-lint
 import zmq  # no-cython-lint
 
 include "_counters.pxi"    # what the tests balance; nothing in an ordinary build
+include "_build.pxi"       # how this was built, for bug reports
 include "_libzmq.pxi"      # libzmq's functions, from the library that pyzmq has loaded
 include "_errors.pxi"      # libzmq's error codes to exceptions; reporting
 include "_frames.pxi"      # zmq_msg_t to bytes and Frames, and back
