@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import zmqstream
-from zmqstream.__main__ import STARTUP
+from zmqstream._cli.run import STARTUP
 
 TIMEOUT = 30  # seconds
 

@@ -1,0 +1,47 @@
+"""How much, and how fast."""
+
+from __future__ import annotations
+
+import time
+
+
+class Meter:
+    """Counts messages and the bytes of their frames.
+
+    The time that a total is about begins with the first message and ends with the last, so that
+    the wait for a peer does not make it slow.
+    """
+
+    def __init__(self) -> None:
+        self.messages = self.bytes = 0
+        self.began = self.last = time.perf_counter()
+        self._seen = (self.began, 0, 0)  # by the last rates()
+
+    def add(self, messages: int, size: int) -> None:
+        self.last = time.perf_counter()
+        self.messages += messages
+        self.bytes += size
+
+    def begin(self) -> None:
+        """Something is about to be sent, or has come."""
+        if self.messages == 0:
+            self.began = self.last = time.perf_counter()
+
+    def rates(self) -> str:
+        """Since it was asked last."""
+        now = time.perf_counter()
+        then, messages, size = self._seen
+        self._seen = now, self.messages, self.bytes
+        return _rates(self.messages - messages, self.bytes - size, now - then)
+
+    def total(self, what: str) -> str:
+        seconds = self.last - self.began
+        said = f"{what} {self.messages:,} messages, {self.bytes / 1e6:,.1f} MB"
+        if self.messages > 1 and seconds > 0:
+            said += f" in {seconds:.2f} s: {_rates(self.messages, self.bytes, seconds)}"
+        return said
+
+
+def _rates(messages: int, size: int, seconds: float) -> str:
+    seconds = max(seconds, 1e-9)
+    return f"{messages / seconds:,.0f} messages/s, {size / seconds / 1e6:,.1f} MB/s"
