@@ -36,7 +36,8 @@ class Meter:
 
     def total(self, what: str) -> str:
         seconds = self.last - self.began
-        said = f"{what} {self.messages:,} messages, {self.bytes / 1e6:,.1f} MB"
+        size = f"{self.bytes:,} bytes" if self.bytes < 1e6 else f"{self.bytes / 1e6:,.1f} MB"
+        said = f"{what} {self.messages:,} message{'s' * (self.messages != 1)}, {size}"
         if self.messages > 1 and seconds > 0:
             said += f" in {seconds:.2f} s: {_rates(self.messages, self.bytes, seconds)}"
         return said

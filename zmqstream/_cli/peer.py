@@ -33,7 +33,6 @@ TYPES = {
 
 BATCH = 1000  # messages
 BATCH_BYTES = 4 << 20
-HELD_BYTES = 64 << 20  # by libzmq, for one peer
 UNCOPIED = 1 << 16  # bytes: libzmq takes these and more as they are
 BURST = 0.05  # seconds: with --rate, a delay of more is not made up for
 GRACE = 1000  # milliseconds for what is under way when a signal comes
@@ -42,8 +41,6 @@ GRACE = 1000  # milliseconds for what is under way when a signal comes
 def open_socket(context: zmq.Context[Any], options: argparse.Namespace) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = context.socket(TYPES[options.command])
     try:
-        if options.command in SENDERS and not options.stdin and options.size:
-            socket.sndhwm = max(1, min(1000, HELD_BYTES // options.size))
         if options.command == "pub":
             socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # each subscription, and each one's end
         if options.command == "sub":
