@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
 class Meter:
-    """Counts messages and the bytes of their frames.
+    """Says what `count()` has told: messages, and the bytes of their frames.
 
     The time that a total is about begins with the first message and ends with the last, so that
     the wait for a peer does not make it slow.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[], tuple[int, int]]) -> None:
+        self.count = count
         self.messages = self.bytes = 0
         self.began = self.last = time.perf_counter()
         self._seen = (self.began, 0, 0)  # by the last rates()
 
-    def add(self, messages: int, size: int) -> None:
-        self.last = time.perf_counter()
-        self.messages += messages
-        self.bytes += size
-
     def begin(self) -> None:
-        """Something is about to be sent, or has come."""
-        if self.messages == 0:
-            self.began = self.last = time.perf_counter()
+        """The first message has come, or has been taken."""
+        self.began = time.perf_counter()
+
+    def look(self) -> None:
+        """There may be more."""
+        messages, self.bytes = self.count()
+        if messages != self.messages:
+            self.messages = messages
+            self.last = time.perf_counter()
 
     def rates(self) -> str:
         """Since it was asked last."""
+        self.look()
         now = time.perf_counter()
         then, messages, size = self._seen
         self._seen = now, self.messages, self.bytes

@@ -94,10 +94,11 @@ class Traffic:
     def __init__(self, stream: zmqstream.ZMQStream, options: argparse.Namespace) -> None:
         self.stream = stream
         self.options = options
-        self.meter = meter.Meter()
+        self.meter = meter.Meter(self.count)
         self.ending = ending.Ending()
         self.time_is_up = False
         self.batch: list[list[bytes]] = []  # what came in this turn
+        self.received_messages = self.received_bytes = 0  # before it
         stream.on_err(lambda error: self.ending.end(Failure(f"the socket failed: {error}")))
 
     def close(self) -> None:
@@ -105,10 +106,15 @@ class Traffic:
         self.ending.default()
         if self.batch:
             self.received_batch()
-        if not self.stream.closed():
-            self.stream.flush(zmq.POLLOUT)
         logging.getLogger("zmqstream").disabled = True  # of what was not sent: nobody counts on it
         self.stream.close(GRACE if self.ending.signal else None)
+        self.meter.look()
+
+    def count(self) -> tuple[int, int]:
+        stats = self.stream.stats()
+        if self.options.command in SENDERS:
+            return stats.messages_out, stats.bytes_out
+        return self.received_messages, self.received_bytes
 
     async def time_out(self) -> None:
         if self.options.duration is None:
@@ -138,39 +144,44 @@ class Traffic:
     def received(self, message: list[bytes]) -> None:
         batch = self.batch
         if not batch:
-            self.meter.begin()
+            if not self.received_messages:
+                self.meter.begin()
             self.ending.loop.call_soon(self.received_batch)
         batch.append(message)
-        if self.meter.messages + len(batch) == self.options.count:
+        if self.received_messages + len(batch) == self.options.count:
             self.stream.on_recv(None)
 
     def received_batch(self) -> None:
         batch, self.batch = self.batch, []
-        self.meter.add(len(batch), sum(len(frame) for message in batch for frame in message))
+        self.received_messages += len(batch)
+        self.received_bytes += sum([len(frame) for message in batch for frame in message])
+        self.meter.look()
         how = getattr(self.options, "print", None)
         if how:
             self.ending.write("".join([frames.line(message, how) for message in batch]))
-        if self.meter.messages == self.options.count:
+        if self.received_messages == self.options.count:
             self.ending.end()
 
     # -- sending ---------------------------------------------------------------------------------
 
     async def send(self) -> None:
-        self.queued = 0
         self.all_sent = asyncio.Event()
-        self.stream.on_send(self.sent)
         if self.options.command == "pub":
             await self.subscriptions(self.options.wait)
         pace = Pace(self.options.rate)
         topic = getattr(self.options, "topic", None)
         head = [] if topic is None else [os.fsencode(topic)]
         left = self.options.count or sys.maxsize
+        most = 1  # the first alone: its time counts
         async with contextlib.aclosing(self.payloads()) as batches:
             async for batch in batches:
                 while batch and left:
-                    number = await pace.take(min(len(batch), left))
+                    number = await pace.take(min(len(batch), left, most))
                     await self.hand_over([[*head, payload] for payload in batch[:number]])
                     del batch[:number]
+                    if most == 1:
+                        self.meter.begin()
+                        most = BATCH
                     left -= number
                 if not left:
                     break
@@ -189,19 +200,17 @@ class Traffic:
     async def hand_over(self, messages: list[list[bytes]]) -> None:
         """Send these, and return when libzmq has taken them all."""
         self.all_sent.clear()
-        self.queued += len(messages)
-        for message in messages:
+        last = len(messages) - 1
+        for i, message in enumerate(messages):
             # what is big is not copied: bytes do not change
-            self.stream.send_multipart(message, copy=len(message[-1]) < UNCOPIED)
+            copy = len(message[-1]) < UNCOPIED
+            callback = self.last_is_sent if i == last else None
+            self.stream.send_multipart(message, copy=copy, callback=callback)
         await self.all_sent.wait()
+        self.meter.look()
 
-    def sent(self, message: list[bytes], status: Any) -> None:
-        if isinstance(status, BaseException):
-            return  # on_err hears of it
-        self.meter.begin()
-        self.meter.add(1, sum(map(len, message)))
-        if self.meter.messages == self.queued:
-            self.all_sent.set()
+    def last_is_sent(self, message: list[bytes], status: Any) -> None:
+        self.all_sent.set()  # or it has failed: on_err hears of that
 
     async def subscriptions(self, wanted: int) -> None:
         """Count subscriptions, and return when there are so many."""
