@@ -15,6 +15,7 @@ from zmqstream.stats import LoopStats, StreamStats
 from zmqstream.stream import ZMQStream
 
 if TYPE_CHECKING:
+    from zmqstream._dump import dump
     from zmqstream.dropin import install, uninstall
     from zmqstream.eventloop import EventLoop, new_event_loop, run
     from zmqstream.ioloop import IOLoop
@@ -34,6 +35,7 @@ __all__ = [
     "QueueFull",
     "StreamStats",
     "ZMQStream",
+    "dump",
     "install",
     "new_event_loop",
     "run",
@@ -47,6 +49,7 @@ _LATER = {
     "IOLoop": "zmqstream.ioloop",
     "PeriodicCallback": "zmqstream.periodic",
     "dropin": "zmqstream.dropin",
+    "dump": "zmqstream._dump",
     "eventloop": "zmqstream.eventloop",
     "install": "zmqstream.dropin",
     "ioloop": "zmqstream.ioloop",

@@ -34,14 +34,21 @@ cdef class Stream(Awaiting):
             raise
 
     def __repr__(self):
-        cdef str name = type(self).__name__, endpoint = self.endpoint()
+        cdef str name = type(self).__name__
         if self.reactor is None:
             return f"<{name}, not initialised>"
+        kind, state, endpoint = self._where()
         return (
-            f"<{name}(zmq.{zmq.SocketType(self.socket_type).name}) at {id(self):#x}, "
-            f"{('idle', 'armed', 'ready', 'closed')[<int> self.state]}"
-            f"{f', {endpoint}' if endpoint else ''}"
+            f"<{name}(zmq.{kind}) at {id(self):#x}, {state}{f', {endpoint}' if endpoint else ''}"
             f", in {self.messages_in}, out {self.messages_out}, queued {self.queued}>"
+        )
+
+    def _where(self):
+        """The type of the socket, the stream's state, and its endpoint."""
+        return (
+            zmq.SocketType(self.socket_type).name,
+            ("idle", "armed", "ready", "closed")[<int> self.state],
+            self.endpoint(),
         )
 
     cdef str endpoint(self):

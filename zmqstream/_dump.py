@@ -1,0 +1,94 @@
+"""dump(): the streams of a loop, as a table."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, TextIO
+
+from zmqstream import _core
+from zmqstream.eventloop import _present_reactor
+from zmqstream.ioloop import IOLoop
+from zmqstream.stats import LoopStats, StreamStats
+
+COUNTS = {  # heading: field of StreamStats
+    "queued": "queued",
+    "bytes": "queued_bytes",
+    "peak": "peak_queued",
+    "in": "messages_in",
+    "out": "messages_out",
+    "errors": "errors",
+    "dropped": "dropped",
+    "expired": "expired",
+    "turns": "turns",
+    "cut": "turns_cut",
+    "repaired": "repaired",
+}
+HEADINGS = ("socket", "endpoint", "state", "receives", *COUNTS)
+TEXTS = 4  # of these columns, the first
+
+
+def dump(loop: Any = None, file: TextIO | None = None) -> None:
+    """Print the open streams of a loop as a table: for a look at a program that is stuck.
+
+    Nothing is changed, woken or created by it. Call it in the loop's own thread, where a signal
+    handler or a debugger will do.
+
+    Parameters
+    ----------
+    loop : zmqstream.IOLoop, tornado.ioloop.IOLoop or asyncio.AbstractEventLoop, optional
+        By default the loop that runs, or else `IOLoop.current()`.
+    file : text file, optional
+        By default `sys.stderr`.
+
+    Raises
+    ------
+    TypeError
+        `loop` is no loop.
+    """
+    print(table(loop), file=sys.stderr if file is None else file)
+
+
+def table(loop: Any) -> str:
+    if loop is None:
+        loop = asyncio._get_running_loop() or IOLoop.current(instance=False)
+    if loop is None:
+        return "no streams: there is no current loop"
+    asyncio_loop = getattr(loop, "asyncio_loop", loop)
+    if not isinstance(asyncio_loop, asyncio.AbstractEventLoop):
+        raise TypeError(
+            "loop must be an IOLoop of zmqstream's or Tornado's, or an asyncio event loop, "
+            f"not {type(loop).__name__}: {loop!r}"
+        )
+    reactor = _present_reactor(asyncio_loop)
+    streams = [] if reactor is None else reactor.streams()
+    if reactor is None or not streams:
+        return f"no streams on {asyncio_loop!r}"
+    rows = sorted(map(row, streams))
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    counts = LoopStats(*reactor.stats())._asdict()
+    del counts["streams"]  # it counts the sockets of add_handler(), too
+    number = f"{len(streams)} stream{'s' * (len(streams) > 1)}"
+    return "\n".join(
+        (
+            f"{number} on {asyncio_loop!r}, {reactor.poller}",
+            *(line(cells, widths) for cells in (HEADINGS, *rows)),
+            ", ".join(f"{name} {count}" for name, count in counts.items()),
+        )
+    )
+
+
+def row(stream: _core.Stream) -> tuple[str, ...]:
+    socket, state, endpoint = stream._where()
+    stats = StreamStats(*stream._stats())
+    receives = "yes" if stream.receiving() else "no"
+    counts = (f"{getattr(stats, field):,}" for field in COUNTS.values())
+    return (socket, endpoint or "-", state, receives, *counts)
+
+
+def line(cells: tuple[str, ...], widths: list[int]) -> str:
+    padded = [
+        cell.ljust(width) if column < TEXTS else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
