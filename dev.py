@@ -19,7 +19,13 @@ ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("ZMQSTREAM_VENV", ROOT / ".venv"))
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
-SOURCES = ("pyproject.toml", "setup.py", "zmqstream/*.p*", "zmqstream/include/*.h")
+SOURCES = (
+    "pyproject.toml",
+    "setup.py",
+    "zmqstream/*.p*",
+    "zmqstream/*/*.py",
+    "zmqstream/include/*.h",
+)
 
 
 def say(text: str) -> None:

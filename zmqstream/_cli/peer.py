@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import errno
-import logging
 import os
 import sys
 import time
@@ -106,7 +105,6 @@ class Traffic:
         self.ending.default()
         if self.batch:
             self.received_batch()
-        logging.getLogger("zmqstream").disabled = True  # of what was not sent: nobody counts on it
         self.stream.close(GRACE if self.ending.signal else None)
         self.meter.look()
 

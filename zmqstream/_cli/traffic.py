@@ -6,6 +6,7 @@ Only messages go to stdout; rates, totals and errors to stderr.
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import threading
 from typing import Any
@@ -175,6 +176,8 @@ def check(options: argparse.Namespace) -> None:
 
 def main(options: argparse.Namespace) -> int:
     check(options)
+    # of what is not sent when it ends; the total does not count that
+    logging.getLogger("zmqstream").disabled = True
     context: zmq.Context[Any] = zmq.Context()
     try:
         socket = open_socket(context, options)
