@@ -2,8 +2,8 @@
 
 A page is read as GitHub shows it; nothing of this is seen by who reads it there:
 
-    ```python name.py      a program. It is run to its end with warnings as errors, and prints nothing
-                           to stderr. Where a block of `sh` names it, that runs it.
+    ```python name.py      a program. It is run to its end, with warnings as errors, and prints
+                           nothing to stderr. Where a block of `sh` names it, that runs it.
     ```python              a fragment: the body of a coroutine, after what FRAGMENT prepares
     ```text                what the block before has printed; `...` stands for anything
     ```sh                  commands, run in the order of the page

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""A proxy with a filter callback: as zmq.proxy(), but it sees each message.
+
+    python proxy.py streamer  --drop '^debug'     # PULL to PUSH
+    python proxy.py forwarder --drop '^debug'     # XSUB to XPUB, subscriptions go back
+    python proxy.py queue     --drop 'secret'     # ROUTER to DEALER, answers go back
+
+What --drop matches, in the last frame of a message that goes from front to back, is dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+import zmq
+from ending import interrupted
+
+import zmqstream
+
+KINDS = {  # front, back, and whether messages go back, too
+    "streamer": (zmq.PULL, zmq.PUSH, False),
+    "forwarder": (zmq.XSUB, zmq.XPUB, True),
+    "queue": (zmq.ROUTER, zmq.DEALER, True),
+}
+
+
+class Proxy:
+    """Forwards what `keep(msg)` returns; None drops the message."""
+
+    def __init__(self, front, back, keep, both_ways):
+        self.front, self.back = front, back
+        self.keep = keep
+        self.seen = self.forwarded = 0
+        # Frames go through without a copy: a small one is cheaper to copy, a large one is not
+        front.on_recv(self.received, copy=False)
+        if both_ways:
+            back.on_recv(front.send_multipart)
+
+    def received(self, msg):
+        self.seen += 1
+        msg = self.keep(msg)
+        if msg is not None:
+            self.forwarded += 1
+            self.back.send_multipart(msg, copy=False)
+
+
+async def run(options):
+    drop = options.drop
+
+    def keep(msg):
+        return None if drop is not None and drop.search(msg[-1].buffer) else msg
+
+    front, back, both_ways = KINDS[options.kind]
+    with zmq.Context() as context:
+        streams = [zmqstream.ZMQStream(context.socket(kind)) for kind in (front, back)]
+        proxy = Proxy(*streams, keep, both_ways)
+        for stream, address in zip(streams, (options.front, options.back), strict=True):
+            stream.bind(address)
+            print("listening on", stream.socket.last_endpoint.decode(), flush=True)
+        await interrupted()
+        for stream in streams:
+            stream.close(linger=1000)
+        print(f"{proxy.forwarded} of {proxy.seen} messages forwarded", flush=True)
+
+
+def pattern(text):
+    try:
+        return re.compile(text.encode())
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--front", default="tcp://127.0.0.1:5575")
+    parser.add_argument("--back", default="tcp://127.0.0.1:5576")
+    parser.add_argument("--drop", type=pattern, help="a regular expression")
+    zmqstream.run(run(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
