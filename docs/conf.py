@@ -30,5 +30,5 @@ autodoc_default_options = {"members": True}
 # What is documented elsewhere: no inventory is fetched for links to it.
 nitpick_ignore_regex = [
     (r"py:.*", r"(zmq|tornado|asyncio|contextvars|selectors|collections|datetime|concurrent)\..*"),
-    (r"py:.*", r"(callable|optional|None|int|float|bool|bytes|list|str|dict|object)"),
+    (r"py:.*", r"(callable|optional|None|int|float|bool|bytes|list|str|dict|object( with fileno)?)"),
 ]

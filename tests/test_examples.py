@@ -6,8 +6,10 @@ process's end.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import queue
 import random
@@ -15,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -419,3 +422,68 @@ def test_ticker_drops_for_the_slow_subscriber_alone(start):
     assert figures["latest"][1] < figures["slow"][1]
     assert figures["latest"][2] < figures["latest"][0], "it left out what was old"
     assert publisher.end()[0] == [f"published {count}"]
+
+
+# -- metrics.py ----------------------------------------------------------------------------------
+
+
+def test_metrics_are_what_prometheus_reads(start, socket):
+    pytest.importorskip("prometheus_client", reason="pip install prometheus_client")
+    from prometheus_client.parser import text_string_to_metric_families
+
+    relay = start("metrics", "--source", ANY, "--target", ANY, "--port", 0)
+    push, pull = socket(zmq.PUSH, relay.address()), socket(zmq.PULL, relay.address())
+    url = relay.address()
+    for number in range(500):
+        push.send_multipart([b"%03d" % number, bytes(100)])
+    assert [pull.recv_multipart()[0] for _ in range(500)] == [b"%03d" % n for n in range(500)]
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+        assert response.headers["Content-Type"].startswith("text/plain")
+        text = response.read().decode()
+    found = {}
+    for family in text_string_to_metric_families(text):
+        assert family.documentation
+        for sample in family.samples:
+            found[family.type, sample.name, sample.labels["stream"]] = sample.value
+    assert found["counter", "zmqstream_messages_in_total", "source"] == 500
+    assert found["counter", "zmqstream_bytes_in_total", "source"] == 500 * 103
+    assert found["counter", "zmqstream_messages_out_total", "target"] == 500
+    assert found["counter", "zmqstream_messages_in_total", "target"] == 0
+    assert found["gauge", "zmqstream_queued", "target"] == 0
+    relay.interrupt()
+
+
+# -- dashboard.py --------------------------------------------------------------------------------
+
+
+def test_dashboard_shows_live_figures(start, socket):
+    pytest.importorskip("tornado")
+    from tornado.websocket import websocket_connect
+
+    relay = start("dashboard", "--source", ANY, "--target", ANY, "--port", 0, "--interval", 0.05)
+    push = socket(zmq.PUSH, relay.address())
+    relay.address()
+    url = relay.address()
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+        page = response.read().decode()
+    assert "new WebSocket(`ws://${location.host}/stats`)" in page
+
+    async def watch():
+        """What comes before and after the messages."""
+        watching = await websocket_connect(f"{url.replace('http', 'ws')}/stats")
+        first = json.loads(await watching.read_message())
+        for _ in range(500):
+            push.send_multipart([b"topic", b"text"])
+        figures = first
+        while figures["streams"]["target"]["messages_out"] < 500:
+            figures = json.loads(await watching.read_message())
+        watching.close()
+        return first, figures
+
+    first, last = asyncio.run(asyncio.wait_for(watch(), TIMEOUT))
+    assert first["streams"]["source"]["messages_in"] == 0
+    assert last["streams"]["source"]["messages_in"] == 500
+    assert last["streams"]["source"]["bytes_in"] == 500 * 9
+    assert last["streams"]["source"]["callback_time"] > 0
+    assert last["loop"]["streams"] == 2
+    assert relay.interrupt() == []

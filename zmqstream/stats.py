@@ -32,7 +32,7 @@ class StreamStats(NamedTuple):
     peak_queued: int
     #: how often the loop gave the stream a turn
     turns: int
-    #: turns that ended by their budget, see set_turn_limits(): more was waiting
+    #: turns that ended by their budget while more was waiting, see set_turn_limits()
     turns_cut: int
     #: events that somebody else's use of the socket had swallowed, and that were found again
     repaired: int
@@ -47,7 +47,7 @@ class LoopStats(NamedTuple):
     streams: int
     #: how often it polled
     polls: int
-    #: how often it slept in its poll: on a loop that is not zmqstream's, never
+    #: how often it slept in its poll; never on a loop that is not zmqstream's
     sleeps: int
     #: rounds of turns
     passes: int
