@@ -3,7 +3,6 @@
 import zmqstream
 
 project = "zmqstream"
-author = "the authors of zmqstream"
 version = release = zmqstream.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -11,6 +10,7 @@ exclude_patterns = ["_build"]
 nitpicky = True
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"zmqstream {release}"
 html_theme_options = {"navigation_with_keys": False}
 
@@ -30,5 +30,6 @@ autodoc_default_options = {"members": True}
 # What is documented elsewhere: no inventory is fetched for links to it.
 nitpick_ignore_regex = [
     (r"py:.*", r"(zmq|tornado|asyncio|contextvars|selectors|collections|datetime|concurrent)\..*"),
-    (r"py:.*", r"(callable|optional|None|int|float|bool|bytes|list|str|dict|object( with fileno)?)"),
+    (r"py:.*", r"(callable|optional|None|int|float|bool|bytes|list|str|dict|object)"),
+    (r"py:.*", r"object with fileno"),
 ]

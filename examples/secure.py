@@ -102,7 +102,7 @@ async def ask(options):
 
         def refused(msg):
             if not outcome.done():
-                outcome.set_exception(PermissionError(parse_monitor_message(msg)["value"]))
+                outcome.set_exception(PermissionError(int(parse_monitor_message(msg)["value"])))
 
         def answered(msg):
             if not outcome.done():
@@ -121,7 +121,7 @@ async def ask(options):
             print(f"no answer from {options.address}", file=sys.stderr)
             return 2
         finally:
-            socket.disable_monitor()
+            socket.disable_monitor()  # before its reader is closed: libzmq would wait for one
             events.close()
             stream.close(linger=0)
     return 0

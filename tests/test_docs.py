@@ -34,6 +34,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+import zmqstream
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
@@ -175,9 +177,17 @@ class Place:
         self.started.append(process)
         return process
 
+    def ended(self, process):
+        try:
+            return process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"{process.args} does not end:\n{out}{err}")
+
     def run(self, block, *command):
         process = self.start(*command)
-        out, err = process.communicate(timeout=TIMEOUT)
+        out, err = self.ended(process)
         assert process.returncode == 0, f"it ended with {process.returncode}:\n{err}\n{out}"
         assert err == ""
         self.check_prints(block, out)
@@ -190,7 +200,7 @@ class Place:
     def interrupt(self, process):
         """As Ctrl-C would. Gives what it printed; it complains of nothing but the interrupt."""
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=TIMEOUT)
+        out, err = self.ended(process)
         # sockets that nobody closed, as in a program that nobody thought would end
         complaints = re.sub(r"(?m)^.*(ResourceWarning|Exception ignored).*\n", "", err)
         expected = r"\s|Traceback|During handling|KeyboardInterrupt|asyncio\.exceptions\.Cancelled"
@@ -248,6 +258,22 @@ def test_a_block_does_what_the_page_says(unit, place):
 def test_what_ends_programs_is_used():
     everything = [unit for page in PAGES for unit in units(page)]
     assert set(ENDS) <= {(unit.where, block.name) for unit in everything for block in unit.blocks}
+
+
+def test_the_api_page_has_every_public_name():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = [f"zmqstream.{name}" for name in zmqstream.__all__]
+    for name in dir(zmqstream.ZMQStream):
+        if not name.startswith("_") and name not in dir(object):
+            names.append(f"zmqstream.ZMQStream.{name}")
+    sockets = re.findall(r"`(\w+)`", page[page.index("The socket's own methods") :])
+    missing = [
+        name
+        for name in names
+        if not re.search(rf"{re.escape(name)}$", page, re.MULTILINE)
+        and name.rpartition(".")[2] not in sockets
+    ]
+    assert not missing
 
 
 # -- the ends of programs that have none -----------------------------------------------------------
