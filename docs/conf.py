@@ -14,6 +14,8 @@ html_show_copyright = False
 html_title = f"zmqstream {release}"
 html_theme_options = {"navigation_with_keys": False}
 
+suppress_warnings = ["toc.empty_glob"]  # a page that is generated may not be there
+
 # headings are anchors in GitHub; up to this level, here too
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
@@ -21,6 +23,7 @@ myst_enable_extensions = ["deflist"]
 # docstrings are plain text with `code`, and numpy's headings
 default_role = "code"
 napoleon_google_docstring = False
+napoleon_custom_sections = [("Raises, when awaited", "Raises")]
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"

@@ -27,23 +27,39 @@ KINDS = {  # front, back, and whether messages go back, too
 
 
 class Proxy:
-    """Forwards what `keep(msg)` returns; None drops the message."""
+    """Forwards what `keep(msg)` returns; None drops the message.
 
-    def __init__(self, front, back, keep, both_ways):
-        self.front, self.back = front, back
-        self.keep = keep
+    Of what the one side does not take, `high` messages and one more wait here. Then the proxy reads
+    no more from the other side, and for who sends too fast the queues on the way fill up.
+    """
+
+    def __init__(self, front, back, keep, both_ways, high):
         self.seen = self.forwarded = 0
-        # Frames go through without a copy: a small one is cheaper to copy, a large one is not
-        front.on_recv(self.received, copy=False)
+        self.keep = keep
+        self.way(front, back, high, self.filtered)
         if both_ways:
-            back.on_recv(front.send_multipart)
+            self.way(back, front, high, lambda msg: msg)
 
-    def received(self, msg):
+    def way(self, source, target, high, through):
+        def received(msg):
+            msg = through(msg)
+            if msg is not None:
+                target.send_multipart(msg, copy=False)
+                if target.get_write_buffer_size() > high:
+                    source.on_recv(None)  # until there is room
+
+        def resume():
+            source.on_recv(received, copy=False)
+
+        target.set_write_buffer_limits(high)
+        target.on_drain(resume)
+        resume()
+
+    def filtered(self, msg):
         self.seen += 1
         msg = self.keep(msg)
-        if msg is not None:
-            self.forwarded += 1
-            self.back.send_multipart(msg, copy=False)
+        self.forwarded += msg is not None
+        return msg
 
 
 async def run(options):
@@ -55,14 +71,17 @@ async def run(options):
     front, back, both_ways = KINDS[options.kind]
     with zmq.Context() as context:
         streams = [zmqstream.ZMQStream(context.socket(kind)) for kind in (front, back)]
-        proxy = Proxy(*streams, keep, both_ways)
+        for stream in streams:
+            stream.socket.hwm = options.hwm  # both ways
+        proxy = Proxy(*streams, keep, both_ways, options.high)
         for stream, address in zip(streams, (options.front, options.back), strict=True):
             stream.bind(address)
             print("listening on", stream.socket.last_endpoint.decode(), flush=True)
         await interrupted()
         for stream in streams:
             stream.close(linger=1000)
-        print(f"{proxy.forwarded} of {proxy.seen} messages forwarded", flush=True)
+        waited = max(stream.stats().peak_queued for stream in streams)
+        print(f"{proxy.forwarded} of {proxy.seen} messages forwarded, {waited} waited", flush=True)
 
 
 def pattern(text):
@@ -80,6 +99,8 @@ def main(arguments=None):
     parser.add_argument("--front", default="tcp://127.0.0.1:5575")
     parser.add_argument("--back", default="tcp://127.0.0.1:5576")
     parser.add_argument("--drop", type=pattern, help="a regular expression")
+    parser.add_argument("--high", type=int, default=1000, help="messages that may wait, each way")
+    parser.add_argument("--hwm", type=int, default=1000, help="high-water mark of the sockets")
     zmqstream.run(run(parser.parse_args(arguments)))
 
 

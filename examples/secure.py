@@ -21,7 +21,6 @@ import zmq
 import zmq.auth
 from ending import interrupted
 from zmq.auth.base import Authenticator
-from zmq.utils.monitor import parse_monitor_message
 
 import zmqstream
 
@@ -96,19 +95,18 @@ async def ask(options):
         )
         # libzmq tells of a refusal only to who watches the socket
         refusals = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        events = zmqstream.ZMQStream(socket.get_monitor_socket(refusals))
         stream = zmqstream.ZMQStream(socket)
         outcome = asyncio.get_running_loop().create_future()
 
-        def refused(msg):
+        def refused(event):
             if not outcome.done():
-                outcome.set_exception(PermissionError(int(parse_monitor_message(msg)["value"])))
+                outcome.set_exception(PermissionError(int(event["value"])))
 
         def answered(msg):
             if not outcome.done():
                 outcome.set_result(msg[-1].decode())
 
-        events.on_recv(refused)
+        stream.on_monitor(refused, refusals)
         stream.on_recv(answered)
         stream.connect(options.address)
         stream.send(options.word.encode())
@@ -121,8 +119,6 @@ async def ask(options):
             print(f"no answer from {options.address}", file=sys.stderr)
             return 2
         finally:
-            socket.disable_monitor()  # before its reader is closed: libzmq would wait for one
-            events.close()
             stream.close(linger=0)
     return 0
 
