@@ -14,8 +14,6 @@ html_show_copyright = False
 html_title = f"zmqstream {release}"
 html_theme_options = {"navigation_with_keys": False}
 
-suppress_warnings = ["toc.empty_glob"]  # a page that is generated may not be there
-
 # headings are anchors in GitHub; up to this level, here too
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
