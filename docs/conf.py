@@ -32,5 +32,5 @@ autodoc_default_options = {"members": True}
 nitpick_ignore_regex = [
     (r"py:.*", r"(zmq|tornado|asyncio|contextvars|selectors|collections|datetime|concurrent)\..*"),
     (r"py:.*", r"(callable|optional|None|int|float|bool|bytes|list|str|dict|object)"),
-    (r"py:.*", r"object with fileno"),
+    (r"py:.*", r"object with fileno|text file"),
 ]

@@ -194,7 +194,8 @@ class Place:
 
     def check_prints(self, block, out):
         if block.prints is not None:
-            wanted = re.escape(self.localised(block.prints)).replace(r"\.\.\.", ".*")
+            wanted = re.escape(self.localised(block.prints))
+            wanted = wanted.replace("\\\n\\.\\.\\.\\\n", r"\n(?:.*\n)?").replace(r"\.\.\.", ".*")
             assert re.fullmatch(wanted, out, re.DOTALL), f"{out!r} and not {block.prints!r}"
 
     def interrupt(self, process):
@@ -264,7 +265,7 @@ def test_the_api_page_has_every_public_name():
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     names = [f"zmqstream.{name}" for name in zmqstream.__all__]
     for name in dir(zmqstream.ZMQStream):
-        if not name.startswith("_") and name not in dir(object):
+        if not name.startswith("_") and name not in ("lost", "monitor"):  # those are for stream.py
             names.append(f"zmqstream.ZMQStream.{name}")
     sockets = re.findall(r"`(\w+)`", page[page.index("The socket's own methods") :])
     missing = [

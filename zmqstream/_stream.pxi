@@ -126,8 +126,8 @@ cdef class Stream(Awaiting):
 
         Raises
         ------
-        TypeError, which is an AssertionError too
-            `callback` is not callable.
+        TypeError
+            `callback` is not callable. It is an AssertionError, too.
         TypeError, ValueError
             `max_concurrency` is no int of at least 1.
         OSError
@@ -279,6 +279,8 @@ cdef class Stream(Awaiting):
     def flush(self, int flag=POLLIN | POLLOUT, limit=None):
         """Receive and send now, without the loop; never wait.
 
+        An exception of a callback reaches the caller; what was not yet handled stays pending.
+
         Parameters
         ----------
         flag : int
@@ -298,8 +300,6 @@ cdef class Stream(Awaiting):
             The stream is closed.
         ValueError
             `limit` is negative.
-
-        An exception of a callback reaches the caller; what was not yet handled stays pending.
         """
         cdef Budget budget
         cdef int most = INT_MAX
