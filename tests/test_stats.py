@@ -1,5 +1,6 @@
 """What stats() tells, of a stream and of a loop; and the limits of a turn."""
 
+import asyncio
 import logging
 import math
 import time
@@ -197,8 +198,17 @@ def test_the_time_of_callbacks(home):
     assert receiver.stats().callback_time is None
 
 
-def test_slow_callbacks_are_logged_in_debug_mode(home, expected_log):
-    home.loop.set_debug(True)
+@pytest.fixture(params=["loop", "environment"])
+def debug(request, home, monkeypatch):
+    """Debug mode, of asyncio's loop or by ZMQSTREAM_DEBUG alone."""
+    if request.param == "loop":
+        home.loop.set_debug(True)
+    else:
+        monkeypatch.setenv("ZMQSTREAM_DEBUG", "1")
+    return request.param
+
+
+def test_slow_callbacks_are_logged_in_debug_mode(home, debug, expected_log):
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # which logs slow handles, too
     try:
         home.loop.slow_callback_duration = 0.01
@@ -218,6 +228,67 @@ def test_slow_callbacks_are_logged_in_debug_mode(home, expected_log):
         assert "zmq.PAIR" in record.getMessage()
     finally:
         logging.getLogger("asyncio").setLevel(logging.NOTSET)
+
+
+def test_events_that_were_found_again_are_logged_in_debug_mode(
+    home, debug, throttled, expected_log
+):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+    stream.on_recv(got.append)
+    home.settle()
+    peer.send(b"x")
+    throttled()
+    socket.get(zmq.EVENTS)
+    home.wait(got)
+    (record,) = expected_log("swallowed an event")
+    assert "ZMQStream(zmq.PAIR)" in record.getMessage()
+
+
+def test_other_threads_are_refused_in_debug_mode(home, debug):
+    stream = streams(home)[0]
+    errors = home.recorder()
+
+    def touch():
+        try:
+            stream.on_recv(None)
+        except RuntimeError as error:
+            errors.append(error)
+
+    async def main():
+        await home.loop.run_in_executor(None, touch)
+
+    home.run(main())
+    assert "was used in thread" in str(errors[0])
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_no_debug_mode(home, value, monkeypatch):
+    monkeypatch.setenv("ZMQSTREAM_DEBUG", value)
+    stream = streams(home)[0]
+
+    async def main():
+        await home.loop.run_in_executor(None, stream.on_recv, None)
+
+    home.run(main())
+
+
+def test_a_receiver_that_was_woken_by_a_sweep_is_a_repair(home, throttled):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+
+    async def main():
+        receiver = asyncio.ensure_future(stream.recv())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        peer.send(b"x")
+        throttled()
+        socket.get(zmq.EVENTS)
+        assert await receiver == b"x"
+
+    home.run(main())
+    assert stream.stats().repaired == 1
 
 
 def test_of_a_loop(home):

@@ -401,10 +401,13 @@ cdef class Reactor:
         if source.state == ARMED and source.checked != self.epoch:
             zs_count(ZS_SWEPT, 1)
             source.settle()
-            if source.state == READY:
+            if source.state == READY or source.state == IDLE:  # idle: its receiver was woken
                 zs_count(ZS_REPAIRED, 1)
                 self.repaired += 1
                 source.repaired += 1
+                if isinstance(source, Stream) and (<Stream> source).debug:
+                    _logger.warning(
+                        "%r: other use of its socket swallowed an event, which was found again", source)
         return 0
 
     # -- what no event will tell ----------------------------------------------------------------

@@ -24,7 +24,8 @@ cdef class Stream(Awaiting):
         self.shadowed = shadowed
         self.io_loop = io_loop
         self.own_send = own_send
-        self.debug = self.timing = reactor.loop.get_debug()
+        self.debug = self.timing = (
+            reactor.loop.get_debug() or os.environ.get("ZMQSTREAM_DEBUG", "0") not in ("", "0"))
         try:
             self.reactor = reactor
             self.check_thread("__init__")
