@@ -265,7 +265,7 @@ def test_the_api_page_has_every_public_name():
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     names = [f"zmqstream.{name}" for name in zmqstream.__all__]
     for name in dir(zmqstream.ZMQStream):
-        if not name.startswith("_") and name not in ("lost", "monitor"):  # those are for stream.py
+        if not name.startswith("_"):
             names.append(f"zmqstream.ZMQStream.{name}")
     sockets = re.findall(r"`(\w+)`", page[page.index("The socket's own methods") :])
     missing = [

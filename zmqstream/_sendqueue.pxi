@@ -31,8 +31,8 @@ cdef class SendQueue:
         self.extras = deque()
 
     def __dealloc__(self):
-        zs_count(ZS_UNSENT, self.count)
         while self.count:
+            zs_count(ZS_UNSENT, self.items[self.head].frames is not NULL)
             Py_XDECREF(self.items[self.head].frames)
             self.head = (self.head + 1) & (self.capacity - 1)
             self.count -= 1
@@ -141,8 +141,8 @@ cdef class SendQueue:
         return extra
 
     cdef int clear(self) except -1:
-        zs_count(ZS_UNSENT, self.count)
         while self.count:
+            zs_count(ZS_UNSENT, 1)
             self.take_extra()
             self.pop()
         return 0

@@ -402,7 +402,6 @@ cdef class Stream(Awaiting):
 
     cdef int release(self, object linger, bint drain) except -1:
         """Be closed: first for threads that send, then for the loop, for libzmq and for the user."""
-        cdef object callback = self.close_callback, context = self.close_context
         cdef State before = self.state
         cdef Py_ssize_t unsent = 0
         self.last_endpoint = self.endpoint()
@@ -417,28 +416,33 @@ cdef class Stream(Awaiting):
             self.become(before)  # memory was short: close() can be called again
             raise
         self.changes += 1
-        if self.untold:
-            unsent += len(self.untold)
-        unsent += self.parts is not None
-        self.lost = unsent
-        self.parts = self.part_extras = None
-        if self.parked is not None:
-            for queue in self.parked.values():
-                self.end_queue(queue)
-            self.parked = None
-        self.end_queue(self.queue)
+        unsent += (self.parts is not None) + (0 if self.untold is None else len(self.untold))
+        self._lost = unsent
+        # Memory may be short in each of these, and the next happens all the same.
+        try:
+            self.end_queues()
+        finally:
+            try:
+                self.end_flow()
+                self.end_awaiting()
+                self.cancel_alive()
+                if self._monitor is not None:
+                    self._monitor.close()
+            finally:
+                self.close_for_good(linger, unsent)
+        return 0
+
+    cdef int close_for_good(self, object linger, Py_ssize_t unsent) except -1:
+        cdef object callback = self.close_callback, context = self.close_context
+        self.parts = self.part_extras = self.parked = None
+        self.queue.clear()
         self.parked_count = self.queued = self.queued_bytes = 0
-        self.end_flow()
-        self.end_awaiting()
-        self.sock = self.origin = None
+        self.sock = self.origin = self._monitor = None
         self.recv_callback = self.recv_context = self.send_callback = self.send_context = None
         self.err_callback = self.err_context = self.close_callback = self.close_context = None
         try:
-            if self.monitor is not None:
-                self.monitor.close()
-        finally:
             self.close_socket(linger)
-            self.cancel_alive()
+        finally:
             if unsent:
                 _logger.warning(
                     "%r: %d queued messages could not be handed to libzmq and are lost", self, unsent)
@@ -446,14 +450,22 @@ cdef class Stream(Awaiting):
                 self.call_back("the close callback", callback, (), context, False)
         return 0
 
+    cdef int end_queues(self) except -1:
+        """Tell coroutines that await a message's way out that it will not go."""
+        cdef SendQueue queue
+        if self.parked:
+            for queue in self.parked.values():
+                self.end_queue(queue)
+        return self.end_queue(self.queue)
+
     cdef int end_queue(self, SendQueue queue) except -1:
-        """Drop what is queued, and tell coroutines that await it."""
         cdef SendExtra extra
-        for extra in queue.extras:
-            if extra.queue is not None and extra.awaited is not None:
-                (<AwaitedSend> extra.awaited).tell(
-                    OSError("Stream is closed: the message was not handed to libzmq"), None)
-        return queue.clear()
+        if queue.extras:
+            for extra in queue.extras:
+                if extra.queue is not None and extra.awaited is not None:
+                    (<AwaitedSend> extra.awaited).tell(
+                        OSError("Stream is closed: the message was not handed to libzmq"), None)
+        return 0
 
     cdef int cancel_alive(self) except -1:
         """Cancel the coroutines of on_recv() that were bounded, but for the one that closes us."""
@@ -484,10 +496,10 @@ cdef class Stream(Awaiting):
 
     def _set_monitor(self, monitor):
         """Have another monitor, or none: see on_monitor()."""
-        cdef object old = self.monitor
+        cdef object old = self._monitor
         self.check_usable()
         self.check_thread("on_monitor")
-        self.monitor = monitor
+        self._monitor = monitor
         if old is not None:
             old.close()
 

@@ -241,7 +241,7 @@ class ZMQStream(_core.Stream):
             pass
         finally:
             self.close(linger)
-        return self.lost
+        return self._lost
 
     async def _finish(self, asking: asyncio.Task[Any] | None) -> None:
         """Wait for callbacks, but not for the one that asks, and for an empty queue."""
