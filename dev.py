@@ -25,6 +25,7 @@ SOURCES = (
     "zmqstream/*.p*",
     "zmqstream/*/*.py",
     "zmqstream/include/*.h",
+    "bench/suite/**/*.*",
 )
 
 

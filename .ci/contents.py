@@ -23,10 +23,16 @@ expected = {"_core.pyi", "py.typed"} | {
     for name in tracked
     if name.startswith("zmqstream/") and name.endswith(".py")
 }
+expected |= {
+    name.replace("bench/suite/", "_bench/suite/", 1)
+    for name in tracked
+    if name.startswith("bench/suite/") and name.endswith((".py", ".c"))
+}
 found = {n.removeprefix("zmqstream/") for n in names}
 if not expected <= found:
     sys.exit(f"missing in the wheel: {sorted(expected - found)}")
-foreign = [n for n in found if not n.endswith((".py", ".pyi", "py.typed", ".so", ".pyd"))]
+kinds = (".py", ".pyi", "py.typed", ".so", ".pyd")
+foreign = [n for n in found if not n.endswith(kinds) and n not in expected]
 if foreign or any("zmq" in n and ".so." in n for n in names):
     sys.exit(f"in the wheel without need: {foreign}")
 print(f"sdist: {len(listed)} entries, wheel: {sorted(found)}")

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import report
-from harness import ROUNDS, Result, Work, interleave
-from works import WORKS
+from zmqstream._bench.suite import report
+from zmqstream._bench.suite.harness import ROUNDS, Result, Work, interleave
+from zmqstream._bench.suite.works import WORKS
 
 RESULTS = pytest.StashKey[dict[str, Result]]()
 

@@ -14,9 +14,9 @@ import platform
 import sys
 import time
 
-import climit
 import zmq
-from streams import KINDS, Kind
+from zmqstream._bench.suite import climit
+from zmqstream._bench.suite.streams import KINDS, Kind
 
 import zmqstream
 

@@ -8,7 +8,7 @@ moves by what a round took.
 from __future__ import annotations
 
 import pytest
-from works import WORKS
+from zmqstream._bench.suite.works import WORKS
 
 
 class Replay:

@@ -2,7 +2,7 @@
 
     --quick          a tenth of the work, 1 round
     --rounds N       by default 5
-    --json PATH      write all figures there, as bench/run.py does
+    --json PATH      write all figures there, as zmqstream bench does
     --profile        instead: once with pyzmq's ZMQStream, and whose the processor time was
 
 They need: pip install '.[programs]'
@@ -24,12 +24,8 @@ from pathlib import Path
 
 import psutil
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-
-# Only now is bench/ on the path; the benchmarks take from here what they need of it.
-import report  # noqa: E402
-from harness import (  # noqa: E402
+from zmqstream._bench.suite import report
+from zmqstream._bench.suite.harness import (
     OURS,
     QUICK,
     ROUNDS,
@@ -54,6 +50,7 @@ __all__ = [
     "processor_seconds",
 ]
 
+HERE = Path(__file__).resolve().parent
 PYTHON = {
     STREAM: [sys.executable],
     OURS: [sys.executable, "-m", "zmqstream", "run"],

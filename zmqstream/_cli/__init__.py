@@ -33,6 +33,7 @@ COMMANDS = {
     "pub": ("traffic", "publish messages to all subscribers"),
     "sub": ("traffic", "receive what is published; print or count it"),
     "echo": ("traffic", "send every request back to its sender"),
+    "bench": ("bench", "measure this machine: zmqstream, pyzmq, other libraries, and C"),
 }
 
 DESCRIPTION = """\

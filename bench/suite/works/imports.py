@@ -9,7 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from harness import OURS, STREAM, Floor, Measure, Work
+from ..harness import OURS, STREAM, Floor, Measure, Work
 
 SCRIPT = """
 import time, zmq

@@ -6,11 +6,12 @@ import asyncio
 from functools import partial
 from time import perf_counter_ns
 
-import climit
 import zmq
-from harness import BLOCKING, OURS, STREAM, C, Figure, Floor, Measure, Work, quantile
-from sockets import Child, new_context
-from streams import KINDS, OTHER_LOOPS, Kind, on
+
+from .. import climit
+from ..harness import BLOCKING, OURS, STREAM, C, Figure, Floor, Measure, Work, quantile
+from ..sockets import Child, new_context
+from ..streams import KINDS, OTHER_LOOPS, Kind, on
 
 PAYLOAD = b"x" * 16
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from harness import OURS, STREAM
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream as PyzmqStream
 
 import zmqstream
+
+from .harness import OURS, STREAM
 
 
 @dataclass(frozen=True)

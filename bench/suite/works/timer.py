@@ -7,9 +7,9 @@ from functools import partial
 from itertools import pairwise
 from time import perf_counter
 
-from harness import OURS, STREAM, Figure, Floor, Measure, Work, quantile
-from sockets import filled_queue
-from streams import KINDS, Kind
+from ..harness import OURS, STREAM, Figure, Floor, Measure, Work, quantile
+from ..sockets import filled_queue
+from ..streams import KINDS, Kind
 
 PERIOD = 0.010
 BUSY = 20e-6

@@ -8,11 +8,12 @@ from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
-import climit
 import zmq
-from harness import BLOCKING, OURS, STREAM, C, Floor, Measure, Work
-from sockets import new_context, unbounded_pair
-from streams import KINDS, Kind
+
+from .. import climit
+from ..harness import BLOCKING, OURS, STREAM, C, Floor, Measure, Work
+from ..sockets import new_context, unbounded_pair
+from ..streams import KINDS, Kind
 
 PAYLOAD = b"x" * 16
 

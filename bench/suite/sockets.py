@@ -8,12 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import climit
 import zmq
 
-CHILD = Path(__file__).with_name("child.py")
+from . import climit
 
 
 @contextmanager
@@ -65,7 +63,7 @@ class Child:
     def __init__(self, *arguments: str) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self.process = subprocess.Popen(
-            [sys.executable, str(CHILD), *arguments],
+            [sys.executable, "-m", f"{__package__}.child", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 
-import climit
 import zmq
-from harness import BLOCKING, OURS, STREAM, C, Floor, Measure, Work
-from sockets import filled_queue
-from streams import KINDS, Kind
+
+from .. import climit
+from ..harness import BLOCKING, OURS, STREAM, C, Floor, Measure, Work
+from ..sockets import filled_queue
+from ..streams import KINDS, Kind
 
 
 @dataclass(frozen=True)

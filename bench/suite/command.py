@@ -1,6 +1,6 @@
-"""Runs the benchmarks without pytest.
+"""python -m zmqstream bench: runs the benchmarks without pytest.
 
-    python bench/run.py [--quick] [--rounds N] [--json PATH] [--list] [WORK ...]
+    python -m zmqstream bench [--quick] [--rounds N] [--json PATH] [--list] [WORK ...]
 
 WORK is a part of a work's name; by default all are run.
 """
@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-import report
-from harness import ROUNDS, interleave
-from works import WORKS
+from . import report
+from .harness import ROUNDS, interleave
+from .works import WORKS
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Benchmarks of zmqstream")
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m zmqstream bench", description="Benchmarks of zmqstream"
+    )
     parser.add_argument("work", nargs="*", help="part of a work's name; by default all are run")
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages, 3 rounds")
     parser.add_argument(
@@ -24,7 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--json", metavar="PATH", help="write all figures there")
     parser.add_argument("--list", action="store_true", help="say what is measured, and stop")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     works = [
         work
         for work in WORKS
@@ -44,7 +46,3 @@ def main() -> None:
     print(report.tables(results))
     if options.json:
         report.write_json(options.json, results)
-
-
-if __name__ == "__main__":
-    main()

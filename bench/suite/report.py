@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from harness import Floor, Result
 
 import zmqstream
+
+from .harness import Floor, Result
 
 
 def time_of(ns: float) -> str:

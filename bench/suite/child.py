@@ -13,10 +13,11 @@ import asyncio
 import signal
 import sys
 
-import climit
 import zmq
-from harness import BLOCKING, TIME_LIMIT, C
-from streams import KINDS, Kind
+
+from . import climit
+from .harness import BLOCKING, TIME_LIMIT, C
+from .streams import KINDS, Kind
 
 
 def echo(implementation: str) -> None:

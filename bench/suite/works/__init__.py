@@ -1,5 +1,5 @@
 """The works, in the order they are run."""
 
-from works import imports, pingpong, receive, send, tcp, timer
+from . import imports, pingpong, receive, send, tcp, timer
 
 WORKS = [*receive.WORKS, *send.WORKS, *pingpong.WORKS, *tcp.WORKS, *timer.WORKS, *imports.WORKS]

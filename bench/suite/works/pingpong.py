@@ -7,9 +7,10 @@ from functools import partial
 from time import perf_counter_ns
 
 import zmq
-from harness import OURS, STREAM, Floor, Measure, Work
-from sockets import new_context
-from streams import KINDS, Kind
+
+from ..harness import OURS, STREAM, Floor, Measure, Work
+from ..sockets import new_context
+from ..streams import KINDS, Kind
 
 IDLE = 4_000
 PAYLOAD = b"x" * 16
