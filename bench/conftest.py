@@ -8,13 +8,18 @@ BENCH_ROUNDS=N       rounds of each work, by default 5
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from zmqstream._bench.suite import report
 from zmqstream._bench.suite.harness import ROUNDS, Result, Work, interleave
+from zmqstream._bench.suite.machine import load
 from zmqstream._bench.suite.works import WORKS
 
+from zmqstream._bench import suite
+
 RESULTS = pytest.StashKey[dict[str, Result]]()
+LOAD = pytest.StashKey[float | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = {}
+    config.stash[LOAD] = load()
+    check_installed()
+
+
+def check_installed() -> None:
+    """The definitions come with what is installed; do not run old ones for these here unnoticed."""
+    used, here = Path(suite.__path__[0]), Path(__file__).with_name("suite")
+    for path in (*here.rglob("*.py"), *here.rglob("*.c")):
+        copy = used / path.relative_to(here)
+        if not copy.exists() or copy.read_bytes() != path.read_bytes():
+            raise pytest.UsageError(
+                f"{path} is not what is installed, {copy}; pip install . does so"
+            )
 
 
 @pytest.fixture
@@ -52,4 +70,4 @@ def pytest_terminal_summary(
     terminalreporter.write_line(report.tables(results))
     path = config.getoption("--bench-json")
     if path:
-        report.write_json(path, results)
+        report.write_json(path, results, config.stash[LOAD])

@@ -16,7 +16,7 @@ import time
 
 import zmq
 from zmqstream._bench.suite import climit
-from zmqstream._bench.suite.streams import KINDS, Kind
+from zmqstream._bench.suite.peers import Streams, streams
 
 import zmqstream
 
@@ -31,7 +31,7 @@ def send(endpoint: str, orders: multiprocessing.connection.Connection) -> None:
             climit.send_numbered(socket, count)
 
 
-async def receive(kind: Kind, count: int) -> tuple[float, bool]:
+async def receive(peer: Streams, count: int) -> tuple[float, bool]:
     """Seconds for `count` messages, and whether they are all there and in order."""
     with zmq.Context() as context:
         socket = context.socket(zmq.PULL)
@@ -41,7 +41,7 @@ async def receive(kind: Kind, count: int) -> tuple[float, bool]:
         sender = multiprocessing.get_context("spawn").Process(target=send, args=(endpoint, theirs))
         sender.start()
         try:
-            stream = kind.stream(socket)
+            stream = peer.stream(socket)
             await flood(stream, orders, 1)  # connected, and everything imported
             seconds, received = await flood(stream, orders, count)
             stream.on_recv(None)
@@ -72,12 +72,12 @@ async def flood(stream, orders, count: int) -> tuple[float, bytearray]:
 
 
 def measure(name: str, guess: int) -> float:
-    kind = KINDS[name]
+    peer = streams(name)
     print(f"{name}: warming up ...", flush=True)
-    seconds, _ = kind.run(receive(kind, guess))
+    seconds, _ = peer.run(receive(peer, guess))
     count = max(guess, int(guess * SECONDS / seconds))
     print(f"{name}: receiving {count:,} messages of 16 bytes ...", flush=True)
-    seconds, in_order = kind.run(receive(kind, count))
+    seconds, in_order = peer.run(receive(peer, count))
     if not in_order:
         sys.exit(f"{name}: messages were lost, doubled or out of order")
     rate = count / seconds

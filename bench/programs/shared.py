@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-
 from zmqstream._bench.suite import report
 from zmqstream._bench.suite.harness import (
     OURS,

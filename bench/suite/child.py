@@ -1,61 +1,65 @@
-"""The process at the other end of a tcp connection.
+"""The process at the other end of a connection.
 
-    child.py echo IMPLEMENTATION     prints its endpoint, and sends back what it gets
-    child.py flood ENDPOINT N        prints "ready"; when told "go", sends N messages of 16 B,
-                                     the last of two frames
+    child.py serve PEER dealer|router ENDPOINT   prints its endpoint, sends back what it gets, and
+                                                 answers each line with its processor time, in ns
+    child.py flood ENDPOINT SOCKETS              connects so many PUSH, sends "hello" on each and
+                                                 prints "ready"; for each "MESSAGES FRAMES SIZE" it
+                                                 floods, and prints how long that took, and how much
+                                                 of it the sockets had no room, in ns
 
-It is killed when it is not needed any more, and ends itself after a time.
+It ends when its stdin does, or after a time.
 """
 
 from __future__ import annotations
 
-import asyncio
+import os
 import signal
 import sys
+import threading
+import time
 
 import zmq
 
 from . import climit
-from .harness import BLOCKING, TIME_LIMIT, C
-from .streams import KINDS, Kind
+from .harness import TIME_LIMIT
+from .peers import PEERS
+from .sockets import endpoint_of, new_context
 
 
-def echo(implementation: str) -> None:
-    socket = zmq.Context().socket(zmq.DEALER)
-    socket.bind("tcp://127.0.0.1:*")
-    print(socket.last_endpoint.decode(), flush=True)
-    if implementation == C:
-        climit.echo(socket)
-    elif implementation == BLOCKING:
-        while True:
-            socket.send_multipart(socket.recv_multipart())
-    else:
-        kind = KINDS[implementation]
-        kind.run(echo_stream(kind, socket))
+def serve(name: str, kind: str, endpoint: str) -> None:
+    peer = PEERS[name]
+    socket = peer.socket(zmq.Context(), {"dealer": zmq.DEALER, "router": zmq.ROUTER}[kind])
+    socket.bind(endpoint)
+    print(endpoint_of(socket), flush=True)
+    threading.Thread(target=answer, daemon=True).start()
+    peer.serve(socket)
 
 
-async def echo_stream(kind: Kind, socket: zmq.Socket) -> None:
-    stream = kind.stream(socket)
-    stream.on_recv(stream.send_multipart)
-    await asyncio.get_running_loop().create_future()
+def answer() -> None:
+    for _ in sys.stdin:
+        print(time.process_time_ns(), flush=True)
+    os._exit(0)  # whatever the main thread is in
 
 
-def flood(endpoint: str, messages: int) -> None:
-    socket = zmq.Context().socket(zmq.PUSH)
-    socket.connect(endpoint)
-    socket.send(b"hello")
-    print("ready", flush=True)
-    sys.stdin.readline()
-    climit.send(socket, messages - 1, 1, b"x" * 16)
-    climit.send(socket, 1, 2, b"x" * 16)
-    sys.stdin.readline()  # stay connected: who hangs up takes unread messages along
+def flood(endpoint: str, count: int) -> None:
+    with new_context() as context:
+        sockets = [context.socket(zmq.PUSH) for _ in range(count)]
+        for socket in sockets:
+            socket.connect(endpoint)
+            socket.send(b"hello")
+        print("ready", flush=True)
+        for line in sys.stdin:  # stays connected: who hangs up takes unread messages along
+            messages, frames, size = map(int, line.split())
+            took, waited = climit.flood(sockets, messages, frames, b"x" * size)
+            print(took, waited, flush=True)
 
 
 if __name__ == "__main__":
-    signal.alarm(TIME_LIMIT)  # the default action: end the process, even inside libzmq
+    if hasattr(signal, "alarm"):
+        signal.alarm(TIME_LIMIT)  # the default action: end the process, even inside libzmq
     role, *arguments = sys.argv[1:]
-    if role == "echo":
-        echo(arguments[0])
+    if role == "serve":
+        serve(*arguments)
     elif role == "flood":
         flood(arguments[0], int(arguments[1]))
     else:

@@ -3,8 +3,10 @@
  * No libzmq is linked and no zmq.h is needed: the functions come as addresses, from the very
  * library that pyzmq has loaded. zmq_msg_t is 64 bytes aligned as a pointer, by libzmq's stable
  * ABI. Every function returns nanoseconds, or -errno of the libzmq call that failed. None allocates
- * and none looks at a clock within its loop, but round_trips(), whose work that is.
+ * and none looks at a clock within its loop, but round_trips(), whose work that is, and flood() when
+ * it has to wait.
  */
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -91,17 +93,71 @@ int64_t climit_send_numbered (const libzmq *zmq, void *socket, int64_t messages)
     return now () - start;
 }
 
-/* Send every message of one frame back, for ever. */
+/* Send messages in turn over `count` sockets, the last of each with one frame more. `waited` gets the
+ * nanoseconds in which the sockets had no room: a sender that never waits limits its receiver. */
+int64_t climit_flood (const libzmq *zmq, void *const *sockets, int64_t count, int64_t messages,
+  int frames, const void *data, size_t size, int64_t *waited)
+{
+    zmq_msg_t msg;
+    int64_t start = now (), next = 0;
+    *waited = 0;
+    for (int64_t i = 0; i < messages; i++) {
+        int last = i + count < messages ? frames : frames + 1;
+        for (int frame = 1; frame <= last; frame++) {
+            int flags = frame < last ? SNDMORE : 0;
+            if (zmq->msg_init_size (&msg, size) < 0)
+                return -zmq->last_error ();
+            memcpy (zmq->msg_data (&msg), data, size);
+            if (zmq->msg_send (&msg, sockets[next], flags | DONTWAIT) < 0) {
+                int64_t since = now (), error = zmq->last_error ();
+                if (error != EAGAIN || zmq->msg_send (&msg, sockets[next], flags) < 0) {
+                    error = zmq->last_error ();
+                    zmq->msg_close (&msg);
+                    return -error;
+                }
+                *waited += now () - since;
+            }
+        }
+        if (++next == count)
+            next = 0;
+    }
+    return now () - start;
+}
+
+/* Send every frame back, for ever. */
 int64_t climit_echo (const libzmq *zmq, void *socket)
 {
     zmq_msg_t msg;
     int64_t error;
     zmq->msg_init (&msg);
-    while (zmq->msg_recv (&msg, socket, 0) >= 0 && zmq->msg_send (&msg, socket, 0) >= 0)
-        ;
+    for (;;) {
+        if (zmq->msg_recv (&msg, socket, 0) < 0)
+            break;
+        if (zmq->msg_send (&msg, socket, zmq->msg_more (&msg) ? SNDMORE : 0) < 0)
+            break;
+    }
     error = zmq->last_error ();
     zmq->msg_close (&msg);
     return -error;
+}
+
+/* `requests` requests and their replies, never more than `outstanding` under way. */
+int64_t climit_requests (const libzmq *zmq, void *socket, int64_t requests, int64_t outstanding,
+  const void *data, size_t size)
+{
+    int64_t start = now (), sent = 0;
+    for (int64_t replies = 0; replies < requests; replies++) {
+        int64_t result = 0;
+        while (result >= 0 && sent < requests && sent - replies < outstanding) {
+            result = climit_send (zmq, socket, 1, 1, data, size);
+            sent++;
+        }
+        if (result >= 0)
+            result = climit_receive (zmq, socket, 1, 0);
+        if (result < 0)
+            return result;
+    }
+    return now () - start;
 }
 
 /* Send a message, wait for its echo, and again; `each` gets what every round trip took. */

@@ -1,22 +1,17 @@
-"""Compiles climit.c, once for each version of it, and calls its loops on pyzmq's sockets."""
+"""Calls climit.c's loops on pyzmq's sockets; what drives a measurement has a fallback in Python."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import shlex
-import subprocess
-import sysconfig
-import tempfile
-from pathlib import Path
+from time import perf_counter_ns
 
 import zmq
 
 from zmqstream._core import libzmq_functions
 
-SOURCE = Path(__file__).with_name("climit.c")
+from .compiled import NotCompiled, compiled
+
 NAMES = (  # in the order of climit.c's `libzmq`
     "msg_init",
     "msg_init_size",
@@ -27,45 +22,37 @@ NAMES = (  # in the order of climit.c's `libzmq`
     "msg_send",
     "last_error",
 )
-FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
 
 
 class LibZmq(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in NAMES]
 
 
-def compiler() -> list[str]:
-    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-
-
-def cache_folder() -> Path:
-    """A folder for compiled files that nobody else can write to."""
-    folder = Path(tempfile.gettempdir()) / f"zmqstream-bench-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise RuntimeError(f"{folder} belongs to somebody else")
-    return folder
+@functools.cache
+def missing() -> str:
+    """Why there is no C here; empty: there is."""
+    try:
+        library()
+    except (NotCompiled, OSError) as error:
+        return str(error)
+    return ""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    command = [*compiler(), *FLAGS]
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join(command).encode()).hexdigest()[:16]
-    compiled = cache_folder() / f"climit-{key}.so"
-    if not compiled.exists():
-        fresh = compiled.with_suffix(f".{os.getpid()}")
-        subprocess.run([*command, str(SOURCE), "-o", str(fresh)], check=True, timeout=60)
-        fresh.replace(compiled)
-    loaded = ctypes.CDLL(str(compiled))
+    loaded = ctypes.CDLL(str(compiled("climit.c", "-shared", "-fPIC")))
     api = ctypes.POINTER(LibZmq)
     handle, count, data, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p, ctypes.c_size_t
-    trips = ctypes.POINTER(ctypes.c_int64)
+    handles, results = ctypes.POINTER(handle), ctypes.POINTER(ctypes.c_int64)
+    frames = flags = ctypes.c_int
     for function, *arguments in (
-        (loaded.climit_receive, api, handle, count, ctypes.c_int),
-        (loaded.climit_send, api, handle, count, ctypes.c_int, data, size),
+        (loaded.climit_receive, api, handle, count, flags),
+        (loaded.climit_send, api, handle, count, frames, data, size),
         (loaded.climit_send_numbered, api, handle, count),
+        (loaded.climit_flood, api, handles, count, count, frames, data, size, results),
         (loaded.climit_echo, api, handle),
-        (loaded.climit_round_trips, api, handle, count, data, size, trips),
+        (loaded.climit_requests, api, handle, count, count, data, size),
+        (loaded.climit_round_trips, api, handle, count, data, size, results),
     ):
         function.argtypes = arguments
         function.restype = ctypes.c_int64
@@ -78,36 +65,103 @@ def functions() -> LibZmq:
     return LibZmq(*(found[name] for name in NAMES))
 
 
-def _call(name: str, socket: zmq.Socket, *arguments: object) -> int:
+def _call(name: str, socket: object, *arguments: object) -> int:
     function = getattr(library(), f"climit_{name}")
-    result = function(ctypes.byref(functions()), socket.underlying, *arguments)
+    result = function(ctypes.byref(functions()), socket, *arguments)
     if result < 0:
         raise zmq.ZMQError(-result)
     return result
 
 
+# What is measured: without C there are no such figures.
+
+
 def receive(socket: zmq.Socket, messages: int, flags: int = 0) -> int:
     """Receive and drop messages; nanoseconds."""
-    return _call("receive", socket, messages, flags)
-
-
-def send(socket: zmq.Socket, messages: int, frames: int, data: bytes) -> int:
-    """Send messages of `frames` frames of `data`; nanoseconds."""
-    return _call("send", socket, messages, frames, data, len(data))
-
-
-def send_numbered(socket: zmq.Socket, messages: int) -> int:
-    """Send messages of 16 B that begin with their number, an int64, the last of two frames."""
-    return _call("send_numbered", socket, messages)
+    return _call("receive", socket.underlying, messages, flags)
 
 
 def echo(socket: zmq.Socket) -> None:
     """Send every message back; never returns."""
-    _call("echo", socket)
+    _call("echo", socket.underlying)
+
+
+def send_numbered(socket: zmq.Socket, messages: int) -> int:
+    """Send messages of 16 B that begin with their number, an int64, the last of two frames."""
+    return _call("send_numbered", socket.underlying, messages)
+
+
+def send(socket: zmq.Socket, messages: int, frames: int, data: bytes) -> int:
+    """Send messages of `frames` frames of `data`; nanoseconds."""
+    return _call("send", socket.underlying, messages, frames, data, len(data))
+
+
+# What drives a measurement.
+
+
+def flood(sockets: list[zmq.Socket], messages: int, frames: int, data: bytes) -> tuple[int, int]:
+    """Send messages over the sockets in turn, the last of each with one frame more; nanoseconds,
+    and how many of them the sockets had no room."""
+    if missing():
+        start = perf_counter_ns()
+        waited = _flood(sockets, messages, frames, data)
+        return perf_counter_ns() - start, waited
+    handles = (ctypes.c_void_p * len(sockets))(*(socket.underlying for socket in sockets))
+    waited = ctypes.c_int64()
+    took = _call(
+        "flood", handles, len(sockets), messages, frames, data, len(data), ctypes.byref(waited)
+    )
+    return took, waited.value
+
+
+def _flood(sockets: list[zmq.Socket], messages: int, frames: int, data: bytes) -> int:
+    waited = 0
+    for number in range(messages):
+        socket = sockets[number % len(sockets)]
+        message = [data] * (frames if number + len(sockets) < messages else frames + 1)
+        try:
+            socket.send_multipart(message, zmq.DONTWAIT)
+        except zmq.Again:
+            since = perf_counter_ns()
+            socket.send_multipart(message)
+            waited += perf_counter_ns() - since
+    return waited
+
+
+def requests(socket: zmq.Socket, count: int, outstanding: int, data: bytes) -> int:
+    """Requests and their replies, so many under way; nanoseconds."""
+    if not missing():
+        return _call("requests", socket.underlying, count, outstanding, data, len(data))
+    start = perf_counter_ns()
+    sent = 0
+    for replies in range(count):
+        while sent < count and sent - replies < outstanding:
+            socket.send(data)
+            sent += 1
+        socket.recv()
+    return perf_counter_ns() - start
 
 
 def round_trips(socket: zmq.Socket, trips: int, data: bytes) -> list[int]:
     """What each of `trips` echoes of `data` took, in nanoseconds."""
-    each = (ctypes.c_int64 * trips)()
-    _call("round_trips", socket, trips, data, len(data), each)
-    return list(each)
+    if not missing():
+        each = (ctypes.c_int64 * trips)()
+        _call("round_trips", socket.underlying, trips, data, len(data), each)
+        return list(each)
+    took = []
+    for _ in range(trips):
+        start = perf_counter_ns()
+        socket.send(data)
+        socket.recv()
+        took.append(perf_counter_ns() - start)
+    return took
+
+
+def drain(socket: zmq.Socket, messages: int) -> None:
+    """Receive so many messages that are there, and see that there is none more."""
+    if missing():
+        for _ in range(messages):
+            socket.recv_multipart(zmq.DONTWAIT)
+    else:
+        receive(socket, messages, zmq.DONTWAIT)
+    assert not socket.poll(0)

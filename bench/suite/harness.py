@@ -5,52 +5,69 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import statistics
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-# the implementations
-C = "C"
-OURS = "zmqstream"
-BLOCKING = "pyzmq blocking"
-STREAM = "pyzmq ZMQStream"
+from .figures import median
+from .machine import Machine
+from .peers import BLOCKING, OURS, PEERS, STREAM, C
+
+__all__ = ["BLOCKING", "OURS", "STREAM", "C"]  # and what is below
 
 QUICK = 10  # a quick run, and the warm-up of any run, does so many times less
+SECONDS = 0.25  # what a measurement of a work without a fixed n takes, about
+PROBE = 1_000  # so many times it is done to learn how often that is
 TIME_LIMIT = 120  # seconds for one measurement
+PEER_TIME_LIMIT = 10  # the same for those that may be missing
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+LEAST_ROUNDS = 5  # fewer show no spread
+
+
+HUNG: dict[str, str] = {}  # peers that a time limit ended: they are not waited for again
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measurement: `ns` is compared; `more` is reported beside it, in ns, too."""
+    """One measurement: `value` is compared, in its work's unit; `more` is reported beside it, in
+    nanoseconds, or in percent where the key says so; `curve` is for plots."""
 
-    ns: float
+    value: float
     more: dict[str, float] = field(default_factory=dict)
+    curve: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How an implementation does a work: `function(n)` does it n times, and measures."""
+    """How an implementation does a work: `function(n)` does it n times, and measures.
+
+    Without n, it is done as often as takes SECONDS, by what the warm-up has shown (its figure is
+    nanoseconds each), but at most `most` times: for what it takes to prepare.
+    """
 
     function: Callable[[int], Figure | float]
-    n: int
+    n: int | None = None
+    most: int = 2_000_000
+    peer: str = ""  # the name in PEERS, where the implementation's is longer
+    quick: bool = True  # is in quick runs, too
 
 
 @dataclass(frozen=True)
 class Floor:
     """What is required of `subject`. Without a bound: only to be reported.
 
-    kind "speed": `against`'s time over the subject's is at least the bound;
-    kind "time": the subject's time over `against`'s is at most the bound;
-    kind "limit": the subject's figure, in ns, is at most the bound.
+    kind "speed": `against`'s figure over the subject's is at least the bound;
+    kind "time": the subject's figure over `against`'s is at most the bound;
+    kind "limit": the subject's figure, in its unit, is at most the bound.
+    `of`: not the figure, but what is reported beside it by that name.
     """
 
     kind: str
     against: str = ""
     bound: float | None = None
     subject: str = OURS
+    of: str = ""
 
     def ratio(self, subject: float, against: float) -> float:
         return against / subject if self.kind == "speed" else subject / against
@@ -69,7 +86,10 @@ class Work:
     figure: str  # what the figure is: "per message"
     what: str  # what is timed, what is not, and what is kept
     measures: dict[str, Measure]
-    floors: tuple[Floor, ...]
+    floors: tuple[Floor, ...] = ()
+    unit: str = "ns"  # or "B", "%"
+    curve: str = ""  # what the figures' curves are
+    plot: tuple[str, float] | None = None  # the plot that its medians are in, and where: x
 
 
 @dataclass
@@ -78,38 +98,90 @@ class Result:
 
     work: Work
     figures: dict[str, list[Figure]]
+    n: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)  # implementations that are not in it: why
     disturbance: float | None = None  # see Machine
+    quick: bool = False
 
-    def ns(self, name: str) -> list[float]:
-        return [figure.ns for figure in self.figures[name]]
+    def values(self, name: str, of: str = "") -> list[float]:
+        return [figure.more[of] if of else figure.value for figure in self.figures[name]]
 
-    def median(self, name: str) -> float:
-        return statistics.median(self.ns(name))
+    def median(self, name: str, of: str = "") -> float:
+        return median(self.values(name, of))
 
     def more(self, name: str) -> dict[str, float]:
         """The medians of what is reported beside the figure."""
-        keys = self.figures[name][0].more
-        return {key: statistics.median(f.more[key] for f in self.figures[name]) for key in keys}
+        return {key: self.median(name, key) for key in self.figures[name][0].more}
+
+    def curve(self, name: str) -> list[float]:
+        """The medians of the curves, point by point."""
+        curves = [figure.curve for figure in self.figures[name]]
+        return [median(points) for points in zip(*curves, strict=True)]
 
 
-def interleave(work: Work, rounds: int, quick: bool = False) -> Result:
+def interleave(
+    work: Work,
+    rounds: int,
+    quick: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
+) -> Result:
     """Measure each implementation once a round, one after another, for so many rounds.
 
     Neighbours in time are compared, so what the machine does meanwhile happens to all of them.
-    A tenth of a round is done before, as a warm-up, and is not counted.
+    Before, each is warmed up with a part of a round, which is not counted. An implementation that
+    is not there, or fails, is `missing`; but what fails of zmqstream's own, or in C, is an error.
     """
-    figures: dict[str, list[Figure]] = {name: [] for name in work.measures}
+    result = Result(work, {}, quick=quick)
+    for name, measure in work.measures.items():
+        peer = PEERS.get(measure.peer or name)
+        reason = HUNG.get(name) or (peer.missing() if peer else "")
+        if quick and not measure.quick:
+            reason = "takes too long for a quick run"
+        if reason:
+            result.missing[name] = reason
+        else:
+            result.figures[name] = []
     machine = Machine()
     for done in range(-1, rounds):
-        for name, measure in work.measures.items():
-            n = max(1, measure.n // QUICK) if quick or done < 0 else measure.n
-            figure = measured(f"{work.name}, {name}", measure.function, n)
-            if done >= 0:
-                figures[name].append(figure)
-    return Result(work, figures, machine.disturbance())
+        for name in list(result.figures):
+            progress(name)
+            measure = work.measures[name]
+            must_work = name.startswith((OURS, C))
+            limit = TIME_LIMIT if must_work else PEER_TIME_LIMIT
+            what = f"{work.name}, {name}"
+            try:
+                if done < 0:
+                    result.n[name] = warm_up(what, measure, quick, limit)
+                else:
+                    figure = measured(what, measure.function, result.n[name], limit)
+                    result.figures[name].append(figure)
+            except Exception as error:
+                if must_work:
+                    raise
+                del result.figures[name]
+                result.missing[name] = f"failed: {error or type(error).__name__}"
+                if isinstance(error, TimeoutError):
+                    HUNG[name] = f"was not done with {work.name} after {limit} seconds"
+    result.disturbance = machine.disturbance()
+    return result
 
 
-def measured(what: str, function: Callable[[int], Figure | float], n: int) -> Figure:
+def warm_up(what: str, measure: Measure, quick: bool, limit: float) -> int:
+    """Do the work a little, and return how often it is to be done in each round."""
+    divisor = QUICK if quick else 1
+    if measure.n is not None:
+        measured(what, measure.function, max(1, measure.n // QUICK), limit)
+        return max(1, measure.n // divisor)
+    n = PROBE
+    for seconds in (SECONDS / QUICK, SECONDS / divisor):
+        figure = measured(what, measure.function, max(1, min(n, measure.most // divisor)), limit)
+        n = max(1, min(int(seconds * 1e9 / figure.value), measure.most // divisor))
+    return n
+
+
+def measured(
+    what: str, function: Callable[[int], Figure | float], n: int, limit: float = TIME_LIMIT
+) -> Figure:
     """One measurement, with the garbage collector on, as in any program.
 
     What lived before is frozen, so that its passes do not depend on what else the process has
@@ -118,43 +190,11 @@ def measured(what: str, function: Callable[[int], Figure | float], n: int) -> Fi
     gc.collect()
     gc.freeze()
     try:
-        with time_limit(TIME_LIMIT, what):
+        with time_limit(limit, what):
             figure = function(n)
     finally:
         gc.unfreeze()
     return figure if isinstance(figure, Figure) else Figure(figure)
-
-
-class Machine:
-    """How much the machine did for others, from now on: it explains figures that scatter.
-
-    Nothing is dropped or repeated for it.
-    """
-
-    def __init__(self) -> None:
-        self.start = self._seconds()
-
-    def disturbance(self) -> float | None:
-        """Processor time of other processes (and, in a virtual machine, of its neighbours, as far
-        as it knows), as a part of the time that all processors had. None: unknown."""
-        if self.start is None:
-            return None
-        total, busy, own = (
-            now - then for now, then in zip(self._seconds(), self.start, strict=True)
-        )
-        return max(0.0, busy - own) / total if total else 0.0
-
-    @staticmethod
-    def _seconds() -> tuple[float, float, float] | None:
-        try:
-            with open("/proc/stat") as file:
-                ticks = [int(word) for word in file.readline().split()[1:9]]
-        except OSError:
-            return None
-        idle = ticks[3] + ticks[4]
-        total = sum(ticks)
-        tick = os.sysconf("SC_CLK_TCK")
-        return total / tick, (total - idle) / tick, sum(os.times()[:4])
 
 
 class _TimeLimit(KeyboardInterrupt):
@@ -164,6 +204,9 @@ class _TimeLimit(KeyboardInterrupt):
 @contextmanager
 def time_limit(seconds: float, what: str) -> Iterator[None]:
     """TimeoutError if the block takes longer, wherever it hangs: a loop, libzmq or Python."""
+    if not hasattr(signal, "setitimer"):  # Windows: nothing ends what hangs
+        yield
+        return
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("benchmarks run in the main thread, where signals are")
 
@@ -179,9 +222,3 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def quantile(values: list[float] | list[int], part: float) -> float:
-    """The value that `part` of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]

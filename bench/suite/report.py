@@ -1,19 +1,20 @@
-"""The tables at the end, and the same as JSON."""
+"""The tables in a terminal, and the same as JSON."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import zmq
+from .figures import WIDE, median, quartiles, scattered, spread
+from .harness import LEAST_ROUNDS, Floor, Result
+from .machine import environment
+from .peers import OURS, is_limit, is_ours
 
-import zmqstream
-
-from .harness import Floor, Result
+SCHEMA = 1  # of the JSON; docs/performance.md explains it
+WAITED_LITTLE = 5  # %: a sender that waited less for room was the limit
+AS_FAST = 0.05  # a peer that is faster by no more than this part is as fast
 
 
 def time_of(ns: float) -> str:
@@ -23,76 +24,127 @@ def time_of(ns: float) -> str:
     return f"{ns:,.1f} ns"
 
 
+def shown(value: float, unit: str) -> str:
+    if unit == "ns":
+        return time_of(value)
+    return f"{value:,.0f} {unit}"
+
+
+def unit_of(key: str, unit: str = "ns") -> str:
+    """The unit of what is reported beside a figure, by its name."""
+    return "%" if key.endswith("%") else unit
+
+
+def name_of(key: str) -> str:
+    return key.removesuffix("%").strip()
+
+
 def compare(result: Result, floor: Floor) -> dict[str, Any]:
-    """One row of the second table: the ratio of medians, and the rounds' own ratios."""
-    subject = result.ns(floor.subject)
-    if floor.kind == "limit":
-        value, rounds = result.median(floor.subject), subject
-    else:
-        value = floor.ratio(result.median(floor.subject), result.median(floor.against))
-        rounds = [
-            floor.ratio(*pair) for pair in zip(subject, result.ns(floor.against), strict=True)
-        ]
-    return {
+    """One row of the second table: the ratio of medians, unless the rounds' own ratios are
+    scattered, and what is required of it."""
+    row = {
         "subject": floor.subject,
         "against": floor.against or None,
         "kind": floor.kind,
-        "value": value,
+        "of": floor.of or None,
         "required": floor.bound,
-        "met": floor.met(value) if floor.bound is not None else None,
-        "lowest": min(rounds),
-        "highest": max(rounds),
+        "value": None,
+        "met": None,
+        "lowest": None,
+        "highest": None,
+        "spread": None,
+        "remark": "",
     }
+    for name in (floor.subject, floor.against):
+        if name and name not in result.figures:
+            return {**row, "remark": f"no figures of {name}"}
+    subject = result.values(floor.subject, floor.of)
+    if floor.kind == "limit":
+        value, rounds = median(subject), subject
+    else:
+        against = result.values(floor.against, floor.of)
+        value = floor.ratio(median(subject), median(against))
+        rounds = [floor.ratio(*pair) for pair in zip(subject, against, strict=True)]
+    low, high = quartiles(rounds)
+    row |= {"lowest": low, "highest": high, "spread": spread(rounds)}
+    if scattered(rounds) and floor.kind != "limit":
+        return {**row, "remark": "scattered: measure again on a quieter machine"}
+    return {**row, "value": value, "met": None if floor.bound is None else floor.met(value)}
 
 
-def _shown(kind: str, value: float) -> str:
+def _ratio(kind: str, value: float, unit: str) -> str:
     if kind == "limit":
-        return time_of(value)
+        return shown(value, unit)
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _comparison(result: Result, floor: Floor) -> list[str]:
     row = compare(result, floor)
-    kind = row["kind"]
-    says = {"speed": "x as fast as", "time": "x the time of", "limit": "in all"}[kind]
+    kind, unit = row["kind"], result.work.unit
+    says = {"speed": "x as fast as", "time": "x the figure of", "limit": "in all"}[kind]
     required = ""
     if floor.bound is not None:
         sign = ">=" if kind == "speed" else "<="
-        required = f"{sign} {time_of(floor.bound) if kind == 'limit' else f'{floor.bound:g}'}"
+        bound = shown(floor.bound, unit) if kind == "limit" else f"{floor.bound:g}"
+        required = f"{sign} {bound}"
+    between = ""
+    if row["lowest"] is not None:
+        between = f"{_ratio(kind, row['lowest'], unit)} .. {_ratio(kind, row['highest'], unit)}"
     return [
-        result.work.name,
+        result.work.name + (f": {floor.of}" if floor.of else ""),
         row["subject"],
-        _shown(kind, row["value"]),
-        f"{says} {floor.against}".strip(),
+        "-" if row["value"] is None else _ratio(kind, row["value"], unit),
+        f"{says} {floor.against}" if floor.against else says,
         required,
-        {True: "ok", False: "NOT MET", None: ""}[row["met"]],
-        f"{_shown(kind, row['lowest'])} .. {_shown(kind, row['highest'])}",
+        row["remark"] or {True: "ok", False: "NOT MET", None: ""}[row["met"]],
+        between,
     ]
 
 
+def remarks(result: Result, name: str) -> list[str]:
+    """What a reader must know of a row before believing it."""
+    said = []
+    if scattered(result.values(name)):
+        said.append(f"scattered ({spread(result.values(name)):.0%})")
+    waited = result.more(name).get("sender waited %")
+    if waited is not None and waited < WAITED_LITTLE:
+        said.append("the sender was the limit")
+    return said
+
+
 def _figures(result: Result) -> Iterable[list[str]]:
-    for name in result.figures:
-        ns, median = result.ns(name), result.median(name)
-        rate = f"{1e9 / median:,.0f}/s" if result.work.figure == "per message" else ""
-        more = ", ".join(f"{key} {time_of(value)}" for key, value in result.more(name).items())
+    unit = result.work.unit
+    for name in result.work.measures:
+        if name in result.missing:
+            yield [result.work.name, name, "-", "", f"missing: {result.missing[name]}", ""]
+            continue
+        value = result.median(name)
+        more = [
+            f"{name_of(key)} {shown(found, unit_of(key, unit))}"
+            for key, found in result.more(name).items()
+        ]
+        if result.work.figure == "per message":
+            more.insert(0, f"{1e9 / value:,.0f}/s")
+        low, high = quartiles(result.values(name))
         yield [
             result.work.name,
             name,
-            time_of(median),
+            shown(value, unit),
             result.work.figure,
-            rate or more,
-            f"{time_of(min(ns))} .. {time_of(max(ns))}",
+            f"{shown(low, unit)} .. {shown(high, unit)}",
+            "; ".join([*more, *map(str.upper, remarks(result, name))]),
         ]
 
 
 def _table(title: str, header: list[str], rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    # the last column may be long, and needs no width
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
     lines = [title, ""]
     before = None
     for row in [header, *rows]:
         if before not in (None, header[0], row[0]):
             lines.append("")
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
         if row[0] == before:
             cells[0] = " " * widths[0]
         lines.append("  ".join(cells).rstrip())
@@ -100,19 +152,49 @@ def _table(title: str, header: list[str], rows: list[list[str]]) -> list[str]:
     return [*lines, ""]
 
 
+def faster(result: Result) -> list[tuple[str, float]]:
+    """The peers, C not among them, that are faster than zmqstream on its own loop, and by what."""
+    if OURS not in result.figures or result.work.unit != "ns":
+        return []
+    ours = result.median(OURS)
+    found = []
+    for name in result.figures:
+        if is_ours(name) or is_limit(name) or "," in name:
+            continue
+        ratio = ours / result.median(name)
+        if ratio > 1 + AS_FAST:
+            found.append((name, ratio))
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def _slower(results: list[Result]) -> list[str]:
+    lines = [
+        f"{result.work.name}: {name} is {ratio:.2f} x as fast"
+        for result in results
+        for name, ratio in faster(result)
+    ]
+    if not lines:
+        lines = [f"nowhere by more than {AS_FAST:.0%}"]
+    return ["Where another library is faster than zmqstream", "", *lines, ""]
+
+
 def tables(results: list[Result]) -> str:
-    """Both tables, as text."""
+    """All of it, as text."""
     rounds = max((len(figures) for r in results for figures in r.figures.values()), default=0)
+    title = f"Medians of {rounds} rounds, the implementations in turn within each"
+    if rounds < LEAST_ROUNDS or any(result.quick for result in results):
+        title += "; a look only: too short, or too few rounds, to conclude anything from"
     lines = _table(
-        f"Medians of {rounds} rounds, the implementations in turn within each",
-        ["work", "implementation", "median", "", "", "lowest .. highest round"],
+        title,
+        ["work", "implementation", "median", "", "middle half", ""],
         [row for result in results for row in _figures(result)],
     )
     lines += _table(
-        "Ratios of those medians, what is required, and the ratios of single rounds",
-        ["work", "", "ratio", "", "required", "", "lowest .. highest round"],
+        f"Ratios of those medians; none where the middle half is wider than {WIDE:.0%}",
+        ["work", "", "ratio", "", "required", "", "middle half of the rounds' ratios"],
         [_comparison(result, floor) for result in results for floor in result.work.floors],
     )
+    lines += _slower(results)
     disturbed = [f"{r.disturbance:.0%}" for r in results if r.disturbance is not None]
     if disturbed:
         lines += [
@@ -129,37 +211,84 @@ def unmet(results: list[Result]) -> int:
     return sum(row["met"] is False for row in rows)
 
 
-def as_json(results: list[Result]) -> dict[str, Any]:
+def as_json(results: list[Result], load: float | None = None) -> dict[str, Any]:
+    """The document. `load`: the load average before."""
     return {
-        "machine": {
-            "platform": platform.platform(),
-            "processors": os.cpu_count(),
-            "python": platform.python_version(),
-            "pyzmq": zmq.pyzmq_version(),
-            "libzmq": zmq.zmq_version(),
-            "zmqstream": zmqstream.__version__,
-        },
-        "works": [
-            {
-                "name": result.work.name,
-                "figure": f"ns {result.work.figure}",
-                "what": result.work.what,
-                "disturbance": result.disturbance,
-                "implementations": {
-                    name: {
-                        "n": result.work.measures[name].n,
-                        "median": result.median(name),
-                        "rounds": result.ns(name),
-                        **result.more(name),
-                    }
-                    for name in result.figures
-                },
-                "comparisons": [compare(result, floor) for floor in result.work.floors],
-            }
-            for result in results
-        ],
+        "schema": SCHEMA,
+        "environment": environment(),
+        "works": [_work(result, load) for result in results],
     }
 
 
-def write_json(path: str, results: list[Result]) -> None:
-    Path(path).write_text(json.dumps(as_json(results), indent=2) + "\n")
+def _work(result: Result, load: float | None) -> dict[str, Any]:
+    work = result.work
+    return {
+        "name": work.name,
+        "figure": work.figure,
+        "unit": work.unit,
+        "what": work.what,
+        "quick": result.quick,
+        "load": load,
+        "disturbance": result.disturbance,
+        "curve": work.curve,
+        "plot": list(work.plot) if work.plot else None,
+        "implementations": {
+            name: {
+                "n": result.n.get(name),
+                "median": result.median(name),
+                "spread": spread(result.values(name)),
+                "scattered": scattered(result.values(name)),
+                "rounds": result.values(name),
+                "more": result.more(name),
+                "curve": result.curve(name),
+                "remarks": remarks(result, name),
+            }
+            for name in result.figures
+        },
+        "missing": result.missing,
+        "faster": dict(faster(result)),
+        "comparisons": [compare(result, floor) for floor in work.floors],
+    }
+
+
+class Unreadable(Exception):
+    """What is wrong with a file that should have figures."""
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The document in a file, if it is one of ours."""
+    try:
+        document = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise Unreadable(f"{path}: no JSON: {error}") from error
+    if not isinstance(document, dict) or "works" not in document:
+        raise Unreadable(f"{path}: no figures of python -m zmqstream bench")
+    if document.get("schema") != SCHEMA:
+        raise Unreadable(f"{path}: schema {document.get('schema')}, where {SCHEMA} is expected")
+    return document
+
+
+def write_json(path: str | Path, results: list[Result], load: float | None = None) -> None:
+    Path(path).write_text(json.dumps(as_json(results, load), indent=1) + "\n")
+
+
+def add_json(path: str | Path, results: list[Result], load: float | None = None) -> None:
+    """Put results into a file that has those of other works, from the same environment."""
+    fresh = as_json(results, load)
+    if Path(path).exists():
+        document = read_json(path)
+        differ = [
+            key
+            for key, value in fresh["environment"].items()
+            if document["environment"].get(key) != value
+        ]
+        if differ:
+            raise Unreadable(f"{path}: measured elsewhere: {', '.join(differ)} differ")
+        names = {work["name"] for work in fresh["works"]}
+        fresh["works"] = [
+            *(work for work in document["works"] if work["name"] not in names),
+            *fresh["works"],
+        ]
+    Path(path).write_text(json.dumps(fresh, indent=1) + "\n")

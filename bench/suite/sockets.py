@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import zmq
 
 from . import climit
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None
 
 
 @contextmanager
@@ -28,9 +34,15 @@ def new_context(max_sockets: int = 1000) -> Iterator[zmq.Context]:
 
 def allow_descriptors(count: int) -> None:
     """Have this process open so many descriptors: every socket has one, even when inproc."""
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+        limit = hard if hard == resource.RLIM_INFINITY else max(count, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count, limit))
+        except (ValueError, OSError) as error:
+            raise OSError(f"{count} descriptors are needed, {hard} allowed (ulimit -n)") from error
 
 
 def unbounded_pair(context: zmq.Context) -> tuple[zmq.Socket, zmq.Socket]:
@@ -51,26 +63,41 @@ def filled_queue(messages: int, frames: int, size: int) -> Iterator[zmq.Socket]:
     """
     with new_context() as context:
         push, pull = unbounded_pair(context)
-        climit.send(push, messages - 1, frames, b"x" * size)
-        climit.send(push, 1, frames + 1, b"x" * size)
+        climit.flood([push], messages, frames, b"x" * size)
         yield pull
         assert not push.closed  # and so it was kept, too
 
 
-class Child:
-    """child.py in another process, in one of its roles; killed at the end, whatever happens."""
+@contextmanager
+def new_endpoint(transport: str) -> Iterator[str]:
+    """An endpoint to bind to."""
+    if transport == "tcp":
+        yield "tcp://127.0.0.1:*"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"ipc://{Path(folder, 'socket')}"
 
-    def __init__(self, *arguments: str) -> None:
+
+def endpoint_of(socket: object) -> str:
+    """The last that a socket was bound to: pyzmq's is bytes, pyomq's may be a str."""
+    found = socket.last_endpoint
+    return found.decode() if isinstance(found, bytes) else found
+
+
+class Process:
+    """A process that prints lines and is told some; killed at the end, whatever happens."""
+
+    def __init__(self, *command: str) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.child", *arguments],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": path},
         )
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -81,9 +108,20 @@ class Child:
         """The next line that it prints."""
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the child ended: {self.process.args}")
+            raise RuntimeError(f"the process ended: {self.process.args}")
         return line.strip()
 
     def tell(self, line: str) -> None:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
+
+    def ask(self, line: str = "") -> str:
+        self.tell(line)
+        return self.hear()
+
+
+class Child(Process):
+    """child.py in another process, in one of its roles."""
+
+    def __init__(self, *arguments: str) -> None:
+        super().__init__(sys.executable, "-m", f"{__package__}.child", *arguments)

@@ -1,5 +1,35 @@
-"""The works, in the order they are run."""
+"""The works, in the order they are run: each module here has a list WORKS."""
 
-from . import imports, pingpong, receive, send, tcp, timer
+from . import (
+    cost,
+    echo,
+    fairness,
+    fan,
+    flood,
+    flush,
+    idle,
+    imports,
+    receive,
+    requests,
+    send,
+    timer,
+)
 
-WORKS = [*receive.WORKS, *send.WORKS, *pingpong.WORKS, *tcp.WORKS, *timer.WORKS, *imports.WORKS]
+WORKS = [
+    work
+    for module in (
+        receive,
+        flush,
+        send,
+        flood,
+        fan,
+        echo,
+        requests,
+        idle,
+        cost,
+        timer,
+        fairness,
+        imports,
+    )
+    for work in module.WORKS
+]

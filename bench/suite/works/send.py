@@ -8,63 +8,81 @@ from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
-import zmq
-
 from .. import climit
 from ..harness import BLOCKING, OURS, STREAM, C, Floor, Measure, Work
+from ..peers import ASYNC, PEERS, Streams, streams
 from ..sockets import new_context, unbounded_pair
-from ..streams import KINDS, Kind
-
-PAYLOAD = b"x" * 16
+from .receive import size_of
 
 
-def in_c(n: int) -> float:
+def in_c(frames: int, data: bytes, n: int) -> float:
     with new_context() as context:
         push, pull = unbounded_pair(context)
-        took = climit.send(push, n, 1, PAYLOAD)
-        check_arrived(pull, n)
+        took = climit.send(push, n, frames, data)
+        climit.drain(pull, n)
     return took / n
 
 
-def blocking(n: int) -> float:
+def blocking(frames: int, data: bytes, n: int) -> float:
     with new_context() as context:
         push, pull = unbounded_pair(context)
         send = push.send_multipart
         start = perf_counter_ns()
         for _ in range(n):
-            send([PAYLOAD])
+            send([data] * frames)
         took = perf_counter_ns() - start
-        check_arrived(pull, n)
+        climit.drain(pull, n)
     return took / n
 
 
-def on_stream(kind: Kind, send_all: Callable[[Any, int, Any], None], n: int) -> float:
-    return kind.run(drained(kind, send_all, n)) / n
+def awaited(frames: int, data: bytes, n: int) -> float:
+    return PEERS[ASYNC].run(sent_awaiting(frames, data, n)) / n
 
 
-async def drained(kind: Kind, send_all: Callable[[Any, int, Any], None], n: int) -> int:
+async def sent_awaiting(frames: int, data: bytes, n: int) -> int:
+    import zmq.asyncio
+
+    with new_context() as context:
+        push, pull = unbounded_pair(context)
+        send = zmq.asyncio.Socket(shadow=push).send_multipart
+        start = perf_counter_ns()
+        for _ in range(n):
+            await send([data] * frames)
+        took = perf_counter_ns() - start
+        climit.drain(pull, n)
+    return took
+
+
+SendAll = Callable[[Any, int, bytes, int, Any], None]
+
+
+def on_stream(peer: Streams, send_all: SendAll, frames: int, data: bytes, n: int) -> float:
+    return peer.run(drained(peer, send_all, frames, data, n)) / n
+
+
+async def drained(peer: Streams, send_all: SendAll, frames: int, data: bytes, n: int) -> int:
     done = asyncio.get_running_loop().create_future()
     with new_context() as context:
         push, pull = unbounded_pair(context)
-        stream = kind.stream(push)
+        stream = peer.stream(push)
         start = perf_counter_ns()
-        send_all(stream, n, done)
+        send_all(stream, frames, data, n, done)
         end = await done
         assert not stream.sending()
-        await kind.close(stream)
-        check_arrived(pull, n)
+        await peer.close(stream)
+        climit.drain(pull, n)
     return end - start
 
 
-def told_of_last(stream: Any, n: int, done: asyncio.Future[int]) -> None:
+def told_of_last(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Future[int]) -> None:
     """A callback for the last message alone. (pyzmq's would be called for the first.)"""
     send = stream.send_multipart
     for _ in range(n - 1):
-        send([PAYLOAD])
-    send([PAYLOAD], callback=lambda message, status: done.set_result(perf_counter_ns()))
+        send([data] * frames)
+    send([data] * frames, callback=lambda message, status: done.set_result(perf_counter_ns()))
 
 
-def told_of_each(stream: Any, n: int, done: asyncio.Future[int]) -> None:
+def told_of_each(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Future[int]) -> None:
     """on_send() with a counter."""
     left = n
 
@@ -77,46 +95,57 @@ def told_of_each(stream: Any, n: int, done: asyncio.Future[int]) -> None:
     stream.on_send(count)
     send = stream.send_multipart
     for _ in range(n):
-        send([PAYLOAD])
-
-
-def check_arrived(pull: zmq.Socket, n: int) -> None:
-    climit.receive(pull, n, zmq.DONTWAIT)
-    assert not pull.poll(0)
+        send([data] * frames)
 
 
 WHAT = """\
-Send messages of 1 x 16 B over an inproc PUSH whose PULL has no high-water mark and does not read
-meanwhile. Timed: n calls of send_multipart() in a row and, for the streams, the loop's draining
-until the last message was handed to libzmq; the list of one frame is made anew for each call.
-Not timed: making sockets, streams and loops, and counting what arrived. pyzmq's ZMQStream calls a
-function for every message it has sent, a do-nothing one if none is registered, so there a counter
-registered with on_send() tells the end (some 50 ns of its many thousands); zmqstream has a callback
-for the last message."""
+Send messages over an inproc PUSH whose PULL has no high-water mark and does not read meanwhile.
+Timed: n calls of send_multipart() in a row and, for the streams, the loop's draining until the last
+message was handed to libzmq; the list of frames is made anew for each call. Not timed: making
+sockets, streams and loops, and counting what arrived. pyzmq's ZMQStream calls a function for every
+message it has sent, a do-nothing one if none is registered, so there a counter registered with
+on_send() tells the end (some 50 ns of its many thousands); zmqstream has a callback for the last
+message."""
 
 EACH_WHAT = """\
 As "send 1 x 16 B", but with the same counter registered with on_send() on both classes."""
 
-WORKS = [
-    Work(
-        "send 1 x 16 B",
+
+def work(frames: int, size: int, limit: float | None, stream: float | None) -> Work:
+    data = b"x" * size
+    most = min(1_000_000, 200_000_000 // (frames * max(64, size)))
+    return Work(
+        f"send {frames} x {size_of(size)}",
         "per message",
         WHAT,
         {
-            C: Measure(in_c, 2_000_000),
-            OURS: Measure(partial(on_stream, KINDS[OURS], told_of_last), 1_000_000),
-            BLOCKING: Measure(blocking, 200_000),
-            STREAM: Measure(partial(on_stream, KINDS[STREAM], told_of_each), 20_000),
+            C: Measure(partial(in_c, frames, data), most=most),
+            OURS: Measure(partial(on_stream, streams(OURS), told_of_last, frames, data), most=most),
+            BLOCKING: Measure(partial(blocking, frames, data), most=most),
+            ASYNC: Measure(partial(awaited, frames, data), most=most),
+            STREAM: Measure(
+                partial(on_stream, streams(STREAM), told_of_each, frames, data), most=most
+            ),
         },
-        (Floor("speed", STREAM, 80), Floor("time", C, 4), Floor("speed", BLOCKING)),
-    ),
+        (Floor("time", C, limit), Floor("speed", STREAM, stream), Floor("speed", BLOCKING)),
+        plot=("sent", size) if frames == 1 else None,
+    )
+
+
+WORKS = [
+    work(1, 16, 3.5, 80),
+    work(3, 16, None, None),
+    work(1, 1024, None, None),
+    work(1, 65536, None, None),
     Work(
         "send 1 x 16 B, with on_send",
         "per message",
         EACH_WHAT,
         {
-            OURS: Measure(partial(on_stream, KINDS[OURS], told_of_each), 500_000),
-            STREAM: Measure(partial(on_stream, KINDS[STREAM], told_of_each), 20_000),
+            name: Measure(
+                partial(on_stream, streams(name), told_of_each, 1, b"x" * 16), most=1_000_000
+            )
+            for name in (OURS, STREAM)
         },
         (Floor("speed", STREAM),),
     ),

@@ -7,20 +7,21 @@ from functools import partial
 from itertools import pairwise
 from time import perf_counter
 
-from ..harness import OURS, STREAM, Figure, Floor, Measure, Work, quantile
+from ..figures import quantile
+from ..harness import OURS, STREAM, Figure, Floor, Measure, Work
+from ..peers import Streams, streams
 from ..sockets import filled_queue
-from ..streams import KINDS, Kind
 
 PERIOD = 0.010
 BUSY = 20e-6
 
 
-def lateness(kind: Kind, n: int) -> Figure:
-    late = [seconds * 1e9 for seconds in kind.run(ticks(kind, n))]
+def lateness(peer: Streams, n: int) -> Figure:
+    late = [seconds * 1e9 for seconds in peer.run(ticks(peer, n))]
     return Figure(quantile(late, 0.99), {"p50": quantile(late, 0.50), "max": max(late)})
 
 
-async def ticks(kind: Kind, n: int) -> list[float]:
+async def ticks(peer: Streams, n: int) -> list[float]:
     """How late each of n ticks was, in seconds."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
@@ -47,12 +48,12 @@ async def ticks(kind: Kind, n: int) -> list[float]:
 
     waiting = int(n * PERIOD / BUSY * 1.5) + 10_000
     with filled_queue(waiting, 1, 16) as pull:
-        stream = kind.stream(pull)
+        stream = peer.stream(pull)
         stream.on_recv(busy)
         due = loop.time() + PERIOD
         loop.call_at(due, tick)
         await done
-        await kind.close(stream)
+        await peer.close(stream)
     # not by how many: what a loaded machine lets it do is not the question
     flooded = received < waiting and all(a < b for a, b in pairwise(at_ticks))
     assert flooded, "it was not flooded all the time"
@@ -70,7 +71,7 @@ WORKS = [
         "10 ms timer under flood, p99",
         "late",
         WHAT,
-        {name: Measure(partial(lateness, KINDS[name]), 200) for name in (OURS, STREAM)},
+        {name: Measure(partial(lateness, streams(name)), 200) for name in (OURS, STREAM)},
         (Floor("limit", bound=5e6), Floor("time", STREAM)),
     )
 ]

@@ -9,27 +9,27 @@ from time import perf_counter_ns
 import zmq
 
 from ..harness import OURS, STREAM, Floor, Measure, Work
+from ..peers import Streams, streams
 from ..sockets import new_context
-from ..streams import KINDS, Kind
 
-IDLE = 4_000
+IDLE = (0, 100, 1_000, 10_000)
 PAYLOAD = b"x" * 16
 
 
-def ping_pong(kind: Kind, idle: int, n: int) -> float:
-    return kind.run(round_trips(kind, idle, n)) / n
+def ping_pong(peer: Streams, idle: int, n: int) -> float:
+    return peer.run(round_trips(peer, idle, n)) / n
 
 
-async def round_trips(kind: Kind, idle: int, trips: int) -> int:
+async def round_trips(peer: Streams, idle: int, trips: int) -> int:
     done = asyncio.get_running_loop().create_future()
     left = trips
 
     with new_context(max_sockets=idle + 10) as context:
-        streams = [idle_stream(kind, context, number) for number in range(idle)]
+        silent = [idle_stream(peer, context, number) for number in range(idle)]
         sockets = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         sockets[0].bind("inproc://ping-pong")
         sockets[1].connect("inproc://ping-pong")
-        ping, pong = map(kind.stream, sockets)
+        ping, pong = map(peer.stream, sockets)
 
         def returned(message: list[bytes]) -> None:
             nonlocal left
@@ -45,43 +45,51 @@ async def round_trips(kind: Kind, idle: int, trips: int) -> int:
         start = perf_counter_ns()
         ping.send_multipart([PAYLOAD])
         end = await done
-        await kind.close(ping, pong, *streams)
+        await peer.close(ping, pong, *silent)
     return end - start
 
 
-def idle_stream(kind: Kind, context: zmq.Context, number: int) -> object:
+def idle_stream(peer: Streams, context: zmq.Context, number: int) -> object:
     socket = context.socket(zmq.PULL)
     socket.bind(f"inproc://idle-{number}")
-    stream = kind.stream(socket)
+    stream = peer.stream(socket)
     stream.on_recv(print)
     return stream
 
 
 WHAT = """\
 Two streams on one loop, over an inproc PAIR, send one message of 1 x 16 B to and fro; each sends
-in its on_recv callback. Alone, and beside 4,000 streams with a receiver and nothing to receive.
-Timed: from the first send to the last arrival. Not timed: making sockets and streams, and the
-loop's first 50 ms."""
+in its on_recv callback. Alone, and beside up to 10,000 streams with a receiver and nothing to
+receive. Timed: from the first send to the last arrival. Not timed: making sockets and streams, and
+the loop's first 50 ms."""
 
-ours_idle = f"{OURS}, {IDLE:,} idle"
-stream_idle = f"{STREAM}, {IDLE:,} idle"
+
+def beside(name: str, idle: int) -> str:
+    return f"{name}, {idle:,} idle" if idle else name
+
 
 WORKS = [
     Work(
-        "ping-pong",
+        "ping-pong beside idle streams",
         "per round trip",
         WHAT,
         {
-            OURS: Measure(partial(ping_pong, KINDS[OURS], 0), 50_000),
-            STREAM: Measure(partial(ping_pong, KINDS[STREAM], 0), 5_000),
-            ours_idle: Measure(partial(ping_pong, KINDS[OURS], IDLE), 50_000),
-            stream_idle: Measure(partial(ping_pong, KINDS[STREAM], IDLE), 5_000),
+            beside(name, idle): Measure(
+                partial(ping_pong, streams(name), idle),
+                n=20_000 if name == OURS else 2_000,
+                quick=idle <= 1_000,
+            )
+            for idle in IDLE
+            for name in (OURS, STREAM)
         },
         (
             Floor("speed", STREAM, 10),
-            Floor("speed", stream_idle, subject=ours_idle),
-            Floor("time", OURS, 1.15, subject=ours_idle),
-            Floor("time", STREAM, subject=stream_idle),
+            *(
+                Floor("time", OURS, 1.10 if idle == IDLE[-1] else None, beside(OURS, idle))
+                for idle in IDLE[1:]
+            ),
+            *(Floor("time", STREAM, None, beside(STREAM, idle)) for idle in IDLE[1:]),
+            Floor("speed", beside(STREAM, IDLE[-1]), None, beside(OURS, IDLE[-1])),
         ),
     )
 ]

@@ -1,0 +1,129 @@
+"""The machine that measures: what it is, and what else it does meanwhile."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+import zmqstream
+
+from . import climit
+from .compiled import NotCompiled, compiler
+
+PACKAGES = ("pyzmq", "tornado", "uvloop", "aiozmq", "pyomq")
+
+
+def environment() -> dict[str, Any]:
+    """All that another reader of the figures needs to know of where they were taken."""
+    return {
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "optimised": optimised(),
+        "compiler": compiler_version(),
+        "libzmq": zmq.zmq_version(),
+        "zmqstream": zmqstream.__version__,
+        "revision": revision(),
+        "packages": {name: found for name in PACKAGES if (found := version(name))},
+        "c": climit.missing() or "compiled",
+    }
+
+
+def load() -> float | None:
+    """The load average of the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def optimised() -> bool:
+    """Whether Python was built with --enable-optimizations: others are a quarter slower."""
+    return "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+
+
+def version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def compiler_version() -> str:
+    try:
+        command = [*compiler(), "--version"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (NotCompiled, OSError, subprocess.SubprocessError) as error:
+        return f"unknown: {error}"
+    return next(iter(shown.stdout.splitlines()), "")
+
+
+def revision() -> str:
+    """The git revision of the checkout that the package, or else the current folder, is in;
+    "+ changes" where files differ from it; empty where there is none."""
+    for folder in (Path(zmqstream.__file__).parent, Path.cwd()):
+        git = ["git", "-C", str(folder)]
+        try:
+            tracked = git + ["ls-files", "--error-unmatch", "zmqstream/_core.pyx"]
+            top = git + ["rev-parse", "--show-toplevel"]
+            root = subprocess.check_output(top, text=True, stderr=subprocess.DEVNULL).strip()
+            tracked[2] = root  # some other project's checkout has not that file
+            subprocess.check_output(tracked, stderr=subprocess.DEVNULL)
+            git[2] = root
+            head = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True)
+            changed = subprocess.check_output(
+                [*git, "status", "--porcelain", "--untracked-files=no"], text=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return head.strip() + (" + changes" if changed else "")
+    return ""
+
+
+class Machine:
+    """How much the machine did for others, from now on: it explains figures that scatter.
+
+    Nothing is dropped or repeated for it.
+    """
+
+    def __init__(self) -> None:
+        self.start = self._seconds()
+
+    def disturbance(self) -> float | None:
+        """Processor time of other processes (and, in a virtual machine, of its neighbours, as far
+        as it knows), as a part of the time that all processors had. None: unknown."""
+        if self.start is None:
+            return None
+        total, busy, own = (
+            now - then for now, then in zip(self._seconds(), self.start, strict=True)
+        )
+        return max(0.0, busy - own) / total if total else 0.0
+
+    @staticmethod
+    def _seconds() -> tuple[float, float, float] | None:
+        try:
+            with open("/proc/stat") as file:
+                ticks = [int(word) for word in file.readline().split()[1:9]]
+        except OSError:
+            return None
+        idle = ticks[3] + ticks[4]
+        total = sum(ticks)
+        tick = os.sysconf("SC_CLK_TCK")
+        return total / tick, (total - idle) / tick, sum(os.times()[:4])

@@ -1,0 +1,63 @@
+"""Two floods on one loop: whether they share it."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from time import perf_counter_ns
+
+from ..harness import OURS, STREAM, Figure, Floor, Measure, Work
+from ..peers import Streams, streams
+from ..sockets import filled_queue
+
+
+def share(peer: Streams, n: int) -> Figure:
+    return peer.run(two_floods(peer, n))
+
+
+async def two_floods(peer: Streams, n: int) -> Figure:
+    done = asyncio.get_running_loop().create_future()
+    counts = [0, 0]
+    turn, since, longest = -1, perf_counter_ns(), 0
+
+    def receiver(own: int):
+        def count(message: list[bytes]) -> None:
+            nonlocal turn, since, longest
+            counts[own] += 1
+            if turn != own:
+                now = perf_counter_ns()
+                longest = max(longest, now - since)
+                turn, since = own, now
+            if len(message) > 1 and not done.done():
+                done.set_result(None)
+
+        return count
+
+    with filled_queue(n, 1, 16) as first, filled_queue(n, 1, 16) as second:
+        both = [peer.stream(first), peer.stream(second)]
+        since = perf_counter_ns()
+        for own, stream in enumerate(both):
+            stream.on_recv(receiver(own))
+        await done
+        at_end = list(counts)
+        await peer.close(*both)
+    return Figure(longest, {"less by %": 100 * (1 - min(at_end) / max(at_end))})
+
+
+WHAT = """\
+Two streams on one loop, each with a queue of n messages of 1 x 16 B that wait, inproc. The figure
+is the longest time in which one of them got messages and the other none, until the first of them
+has received all. Beside it: by how much the other has received less by then."""
+
+WORKS = [
+    Work(
+        "two floods, longest wait",
+        "for the other",
+        WHAT,
+        {
+            OURS: Measure(partial(share, streams(OURS)), 500_000),
+            STREAM: Measure(partial(share, streams(STREAM)), 10_000),
+        },
+        (Floor("limit", bound=5e6), Floor("time", STREAM)),
+    )
+]
