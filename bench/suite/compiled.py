@@ -37,10 +37,14 @@ def cache_folder() -> Path:
     return folder
 
 
-@functools.cache
 def compiled(source: str, *options: str) -> Path:
-    """The file that `source` becomes."""
-    path = Path(__file__).with_name(source)
+    """The file that a source in this folder becomes."""
+    return compile_at(Path(__file__).with_name(source), *options)
+
+
+@functools.cache
+def compile_at(path: Path, *options: str) -> Path:
+    """The file that a source becomes."""
     before = [*compiler(), *FLAGS]
     key = hashlib.sha256(path.read_bytes() + " ".join([*before, *options]).encode())
     result = cache_folder() / f"{path.stem}-{key.hexdigest()[:16]}"
@@ -50,6 +54,6 @@ def compiled(source: str, *options: str) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             first = next(iter(done.stderr.splitlines()), f"status {done.returncode}")
-            raise NotCompiled(f"{source} does not compile: {first}")
+            raise NotCompiled(f"{path.name} does not compile: {first}")
         fresh.replace(result)
     return result
