@@ -187,14 +187,14 @@ def each(dumps: list[str]) -> dict[str, float]:
 def here() -> str:
     """What machine code runs: the baseline's counts are of one such platform."""
     import zmq
-    from zmqstream._bench.suite.machine import compiler_version, optimised
+    from zmqstream._bench.suite.machine import build, compiler_version
 
     version = re.search(r"\d+\.\d+\.\d+", compiler_version())
     return ", ".join(
         (
             platform.machine(),
             f"{platform.python_implementation()} {platform.python_version()}",
-            "optimised" if optimised() else "not optimised",
+            build(),
             f"pyzmq {zmq.pyzmq_version()}",
             f"libzmq {zmq.zmq_version()}",
             f"compiler {version[0] if version else 'unknown'}",

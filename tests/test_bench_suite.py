@@ -260,7 +260,7 @@ def test_what_is_written_can_be_read(tmp_path):
         "processor",
         "processors",
         "python",
-        "optimised",
+        "build",
         "libzmq",
         "revision",
         "packages",

@@ -6,6 +6,7 @@
     python -m zmqstream bench --list          what is measured, and how
     python -m zmqstream bench --plot FOLDER   pictures (SVG) of what the JSON file has; measures
                                               nothing, and needs matplotlib
+    python -m zmqstream bench --markdown      the file as tables; measures nothing
 
 Peers that are not installed are left out, and the table says so; pip install 'zmqstream[bench]'
 installs those that PyPI has. A C compiler adds the limit: loops in C on the same libzmq.
@@ -83,9 +84,18 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--list", action="store_true", help="say what is measured, and stop")
     parser.add_argument("--plot", metavar="FOLDER", help="draw what the file has, and stop")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the file as tables, and stop"
+    )
     options = parser.parse_args(arguments)
     if options.plot:
         plot(options.json, options.plot)
+        return
+    if options.markdown:
+        try:
+            print(report.markdown(report.read_json(options.json)))
+        except report.Unreadable as error:
+            sys.exit(str(error))
         return
     works = selected(options.work)
     if not works:
@@ -119,11 +129,10 @@ def main(arguments: list[str]) -> None:
 def machine_line(before: float | None) -> str:
     here = environment()
     versions = ", ".join(f"{name} {version}" for name, version in here["packages"].items())
-    kind = "" if here["optimised"] else " (a build without --enable-optimizations)"
     loaded = "" if before is None else f", load average before: {before:.1f}"
     return (
         f"{here['processor']}, {here['processors']} processors, {here['platform']}{loaded}\n"
-        f"Python {here['python']}{kind}, libzmq {here['libzmq']}, {versions}, "
+        f"Python {here['python']} ({here['build']}), libzmq {here['libzmq']}, {versions}, "
         f"zmqstream {here['zmqstream']} {here['revision']}"
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -16,6 +18,8 @@ import zmqstream
 
 from . import climit
 from .compiled import NotCompiled, compiler
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 PACKAGES = ("pyzmq", "tornado", "uvloop", "aiozmq", "pyomq")
 
@@ -29,7 +33,7 @@ def environment() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
-        "optimised": optimised(),
+        "build": build(),
         "compiler": compiler_version(),
         "libzmq": zmq.zmq_version(),
         "zmqstream": zmqstream.__version__,
@@ -44,9 +48,26 @@ def load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def optimised() -> bool:
-    """Whether Python was built with --enable-optimizations: others are a quarter slower."""
-    return "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+def build() -> str:
+    """How Python was built, as far as it knows: one that was not optimised is a quarter slower.
+    Distributions may run make profile-opt on their own, as Debian does, which leaves no trace."""
+    told = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    level = re.findall(r"-O\S", sysconfig.get_config_var("CFLAGS") or "")
+    return (
+        f"configured {'with' if told else 'without'} optimizations, {level[-1] if level else '-O?'}"
+    )
+
+
+def keep_memory() -> None:
+    """Have glibc's malloc keep what is freed. By itself it gives large blocks back to the kernel,
+    or not, depending on what was allocated before, by whatever was measured before; and that takes
+    longer than to receive them."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another libc
+        return
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+    mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def version(package: str) -> str:

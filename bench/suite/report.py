@@ -78,23 +78,22 @@ def _ratio(kind: str, value: float, unit: str) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def _comparison(result: Result, floor: Floor) -> list[str]:
-    row = compare(result, floor)
-    kind, unit = row["kind"], result.work.unit
+def _cells(name: str, unit: str, row: dict[str, Any]) -> list[str]:
+    """A comparison, as cells of a table."""
+    kind, against = row["kind"], row["against"]
     says = {"speed": "x as fast as", "time": "x the figure of", "limit": "in all"}[kind]
-    required = ""
-    if floor.bound is not None:
+    required = between = ""
+    if row["required"] is not None:
+        bound = row["required"]
         sign = ">=" if kind == "speed" else "<="
-        bound = shown(floor.bound, unit) if kind == "limit" else f"{floor.bound:g}"
-        required = f"{sign} {bound}"
-    between = ""
+        required = f"{sign} {shown(bound, unit) if kind == 'limit' else f'{bound:g}'}"
     if row["lowest"] is not None:
         between = f"{_ratio(kind, row['lowest'], unit)} .. {_ratio(kind, row['highest'], unit)}"
     return [
-        result.work.name + (f": {floor.of}" if floor.of else ""),
+        name + (f": {row['of']}" if row["of"] else ""),
         row["subject"],
         "-" if row["value"] is None else _ratio(kind, row["value"], unit),
-        f"{says} {floor.against}" if floor.against else says,
+        f"{says} {against}" if against else says,
         required,
         row["remark"] or {True: "ok", False: "NOT MET", None: ""}[row["met"]],
         between,
@@ -192,7 +191,11 @@ def tables(results: list[Result]) -> str:
     lines += _table(
         f"Ratios of those medians; none where the middle half is wider than {WIDE:.0%}",
         ["work", "", "ratio", "", "required", "", "middle half of the rounds' ratios"],
-        [_comparison(result, floor) for result in results for floor in result.work.floors],
+        [
+            _cells(result.work.name, result.work.unit, compare(result, floor))
+            for result in results
+            for floor in result.work.floors
+        ],
     )
     lines += _slower(results)
     disturbed = [f"{r.disturbance:.0%}" for r in results if r.disturbance is not None]
@@ -292,3 +295,60 @@ def add_json(path: str | Path, results: list[Result], load: float | None = None)
             *fresh["works"],
         ]
     Path(path).write_text(json.dumps(fresh, indent=1) + "\n")
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """Tables for a page of the documentation: all figures, what is required, and who is faster."""
+    here = document["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in here["packages"].items())
+    lines = [
+        f"{here['processors']} processors ({here['processor']}), {here['platform']}, Python "
+        f"{here['python']} ({here['build']}), libzmq {here['libzmq']}, {versions}; zmqstream "
+        f"{here['zmqstream']}, revision {here['revision'] or 'unknown'}.",
+        "",
+    ]
+    for work in document["works"]:
+        unit = work["unit"]
+        names = {key for found in work["implementations"].values() for key in found["more"]}
+        beside = sorted(names, key=list(next(iter(work["implementations"].values()))["more"]).index)
+        header = ["", f"{unit} {work['figure']}" if unit != "ns" else work["figure"], "middle half"]
+        lines += [
+            f"**{work['name']}**",
+            "",
+            _row([*header, *map(name_of, beside), ""]),
+            _row(["---", *["---:"] * (2 + len(beside)), "---"]),
+        ]
+        for name, found in work["implementations"].items():
+            low, high = quartiles(found["rounds"])
+            lines.append(
+                _row(
+                    [
+                        name,
+                        shown(found["median"], unit),
+                        f"{shown(low, unit)} .. {shown(high, unit)}",
+                        *(shown(found["more"][key], unit_of(key, unit)) for key in beside),
+                        "; ".join(found["remarks"]),
+                    ]
+                )
+            )
+        lines += [
+            _row([name, "", "", *[""] * len(beside), why]) for name, why in work["missing"].items()
+        ]
+        lines.append("")
+    lines += ["**Required**", "", _row(["work", "", "ratio", "", "required", "", "middle half"])]
+    lines.append(_row(["---", "---", "---:", "---", "---", "---", "---"]))
+    for work in document["works"]:
+        for row in work["comparisons"]:
+            if row["required"] is not None:
+                lines.append(_row(_cells(work["name"], work["unit"], row)))
+    lines += ["", "**Where another library is faster**", ""]
+    slower = [
+        f"- {work['name']}: {name}, {ratio:.2f} x"
+        for work in document["works"]
+        for name, ratio in work["faster"].items()
+    ]
+    return "\n".join([*lines, *(slower or ["nowhere"])])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
