@@ -1,7 +1,7 @@
 """`pytest bench`: the options, the rounds of each work (run once), and the tables at the end.
 
 --bench-json PATH    write all figures there
---bench-quick        a tenth of the messages
+--bench-quick        a look: a tenth of the messages, 2 rounds
 BENCH_ROUNDS=N       rounds of each work, by default 5
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from zmqstream._bench.suite import report
-from zmqstream._bench.suite.harness import ROUNDS, Result, Work, interleave
+from zmqstream._bench.suite.harness import QUICK_ROUNDS, ROUNDS, Result, Work, interleave
 from zmqstream._bench.suite.machine import load
 from zmqstream._bench.suite.works import WORKS
 
@@ -53,7 +53,7 @@ def result_of(request: pytest.FixtureRequest) -> Callable[[Work], Result]:
     def result_of(work: Work) -> Result:
         if work.name not in results:
             quick = request.config.getoption("--bench-quick")
-            results[work.name] = interleave(work, ROUNDS, quick)
+            results[work.name] = interleave(work, QUICK_ROUNDS if quick else ROUNDS, quick)
         return results[work.name]
 
     return result_of

@@ -20,7 +20,7 @@ import sys
 import time
 
 from . import report
-from .harness import LEAST_ROUNDS, ROUNDS, Work, interleave
+from .harness import LEAST_ROUNDS, QUICK_ROUNDS, ROUNDS, Work, interleave
 from .machine import environment, load
 from .works import WORKS
 
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
         for work in works:
             print(f"{work.name}\n{'-' * len(work.name)}\n{work.what}\n")
         return
-    rounds = options.rounds or (2 if options.quick else ROUNDS)
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     if rounds < LEAST_ROUNDS and not options.quick:
         parser.error(f"{LEAST_ROUNDS} rounds at least: fewer show no spread (--quick for a look)")
     before = load()

@@ -23,6 +23,7 @@ TIME_LIMIT = 120  # seconds for one measurement
 PEER_TIME_LIMIT = 10  # the same for those that may be missing
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 LEAST_ROUNDS = 5  # fewer show no spread
+QUICK_ROUNDS = 2  # but those of a quick run are not for conclusions
 
 
 HUNG: dict[str, str] = {}  # peers that a time limit ended: they are not waited for again
