@@ -410,6 +410,7 @@ def test_counts_leave_out_what_is_constant(guard):
         "version: 1\ndesc: Trigger: Program termination\n\ntotals: 999\n",
         a_dump("send 1 x 16 B", n // 10, 12),
         a_dump("send 1 x 16 B", n, 5000 + 30 * n),
+        a_dump("send 1 x 16 B", n, 7000 + 30 * n),  # the least of the repeats counts
         a_dump("send 1 x 16 B", 2 * n, 5000 + 60 * n),
     ]
     assert guard.each(dumps) == {"send 1 x 16 B": 30.0}
