@@ -1,4 +1,4 @@
-"""`bench`: its own command line, which comes with the benchmarks' definitions (zmqstream/_bench)."""
+"""`bench`: its command line comes with the benchmarks' definitions, see zmqstream/_bench."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The works, in the order they are run: each module here has a list WORKS."""
 
 from . import (
+    awaiting,
     cost,
     echo,
     fairness,
@@ -21,6 +22,7 @@ WORKS = [
         receive,
         flush,
         send,
+        awaiting,
         flood,
         fan,
         echo,
