@@ -3,6 +3,7 @@ bench/'s."""
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -343,6 +344,29 @@ def test_what_drives_a_measurement(monkeypatch, c):
         climit.drain(pull, 2)
         for sender in senders:
             sender.close()
+
+
+def test_other_processes_run_the_same_zmqstream(tmp_path):
+    """Not one that is in the user's current folder, as a checkout that was not built."""
+    (tmp_path / "zmqstream").mkdir()
+    (tmp_path / "zmqstream" / "__init__.py").write_text("raise ImportError('not this one')")
+    script = tmp_path / "elsewhere" / "script.py"  # its folder is on the path, not the current one
+    script.parent.mkdir()
+    script.write_text(
+        "from zmqstream._bench.suite.sockets import Child\n"
+        "with Child('serve', 'pyzmq blocking', 'dealer', 'tcp://127.0.0.1:*') as child:\n"
+        "    print(child.hear())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[1:])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("tcp://127.0.0.1:"), done.stderr
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -12,12 +12,19 @@ from pathlib import Path
 
 import zmq
 
+import zmqstream
+
 from . import climit
 
 try:
     import resource
 except ImportError:  # Windows, which has no such limit
     resource = None
+
+
+# Python's -m and -c import from the current folder first: in this one is our own zmqstream, not the
+# sources of the checkout that the user may be in.
+ROOT = Path(zmqstream.__file__).resolve().parents[1]
 
 
 @contextmanager
@@ -95,6 +102,7 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": path},
+            cwd=ROOT,
         )
 
     def __enter__(self) -> Process:

@@ -7,9 +7,9 @@ import statistics
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 from ..harness import OURS, STREAM, Floor, Measure, Work
+from ..sockets import ROOT
 
 SCRIPT = """
 import time, zmq
@@ -24,9 +24,8 @@ def importing(module: str, n: int) -> float:
     path = os.pathsep.join(entry for entry in sys.path if entry)
     command = [sys.executable, "-c", SCRIPT.format(module=module)]
     environment = {**os.environ, "PYTHONPATH": path}
-    folder = Path(__file__).parent  # -c imports from the current one first
     return statistics.median(
-        int(subprocess.check_output(command, env=environment, cwd=folder)) for _ in range(n)
+        int(subprocess.check_output(command, env=environment, cwd=ROOT)) for _ in range(n)
     )
 
 
