@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .figures import median
-from .machine import Machine, keep_memory
+from .machine import Machine
 from .peers import BLOCKING, OURS, PEERS, STREAM, C
 
 __all__ = ["BLOCKING", "OURS", "STREAM", "C"]  # and what is below
@@ -142,7 +142,6 @@ def interleave(
             result.missing[name] = reason
         else:
             result.figures[name] = []
-    keep_memory()
     machine = Machine()
     for done in range(-1, rounds):
         for name in list(result.figures):

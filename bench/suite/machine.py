@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import os
 import platform
@@ -18,8 +17,6 @@ import zmqstream
 
 from . import climit
 from .compiled import NotCompiled, compiler
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 PACKAGES = ("pyzmq", "tornado", "uvloop", "aiozmq", "pyomq")
 
@@ -56,18 +53,6 @@ def build() -> str:
     return (
         f"configured {'with' if told else 'without'} optimizations, {level[-1] if level else '-O?'}"
     )
-
-
-def keep_memory() -> None:
-    """Have glibc's malloc keep what is freed. By itself it gives large blocks back to the kernel,
-    or not, depending on what was allocated before, by whatever was measured before; and that takes
-    longer than to receive them."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another libc
-        return
-    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
-    mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def version(package: str) -> str:

@@ -50,11 +50,12 @@ def draw(document: dict[str, Any], folder: str) -> Iterator[Path]:
             continue
         finally:
             pyplot.close(figure)
-        axes.legend(frameon=False, fontsize="small")
-        figure.tight_layout()
+        axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
         path = Path(folder, f"{name}.svg")
         # a white ground: documents are read on dark ones, too
-        figure.savefig(path, facecolor="white", metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            path, bbox_inches="tight", facecolor="white", metadata={"Date": None, "Creator": None}
+        )
         yield path
 
 
