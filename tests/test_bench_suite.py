@@ -189,6 +189,8 @@ def test_no_ratio_of_scattered_rounds():
     """What both have, a slow machine, leaves the rounds' ratios together; what one has does not."""
     together = a_result(ours=[10, 20, 40, 80, 160], stream=[100, 200, 400, 800, 1600])
     assert report.compare(together, Floor("speed", STREAM, 5))["value"] == 10
+    one_busy = a_result(ours=[10, 10, 90, 90, 90], stream=[100, 100, 900, 900, 200])
+    assert report.compare(one_busy, Floor("speed", STREAM, 5))["value"] == 10  # medians: 2.2
     apart = a_result(ours=[10, 20, 40, 80, 160], stream=[100] * 5)
     row = report.compare(apart, Floor("speed", STREAM, 0.001))
     assert (row["value"], row["met"]) == (None, None)
