@@ -276,6 +276,48 @@ def test_memory_in_watching_a_socket(home):
     fork(child).result()
 
 
+@memory
+def test_memory_for_the_timer_of_sweeps(home):
+    """A loop that is not ours, and could not run the timer or set it anew: sweeps go on."""
+    if not home.name.startswith(("asyncio", "tornado")):
+        pytest.skip("its timers are not to be had, or it needs none")
+
+    def child():
+        pair = Pair(home.name)
+        loop, raw = pair.home.loop, pair.stream.socket
+        lost = 0
+        for n in range(0, LIMIT, 2):
+            pair.begin()
+            [timer] = [
+                handle
+                for handle in loop._scheduled
+                if getattr(handle._callback, "__name__", "") == "_on_timer"
+                and not handle.cancelled()
+            ]
+            due = timer.when()
+            set_nomemory(n, n + 1)
+            try:
+                timer._run()  # as the loop does when it is due
+            finally:
+                remove_mem_hooks()
+            timer.cancel()
+            if pair.failures(None) == 0:
+                break
+            lost += 1
+            while loop.time() < due + 0.06:
+                pass
+            # what happens next finds that it is overdue
+            pair.stream.send(b"x")
+            pair.home.drained(pair.stream)
+            pair.peer.send(b"swallowed")
+            assert raw.poll(20_000) == zmq.POLLIN
+            pair.home.wait(pair.received)
+        assert n < LIMIT - 2
+        return lost
+
+    assert fork(child).result() > 0
+
+
 class Parked(Pair):
     """A ROUTER with ROUTER_MANDATORY, whose peer has no room for what is sent to it."""
 

@@ -279,7 +279,7 @@ cdef class GuestReactor(Reactor):
                 raise
         self.attached = True
         try:
-            self.timer = self.loop.call_later(SWEEP_NS * 1e-9, self._on_timer)
+            self.set_timer(SWEEP_NS * 1e-9)
         except BaseException:
             self.detach()
             raise
@@ -398,10 +398,25 @@ cdef class GuestReactor(Reactor):
             self.timer = None
             self.detach()
             return
-        # User code anywhere in this loop may have touched raw sockets, and it cannot be known
-        # whether it did: look at the pace of SWEEP_NS for as long as there are streams.
-        self.timer = self.loop.call_later(
-            (RETRY_NS if self.retrying else SWEEP_NS) * 1e-9, self._on_timer)
+        self.tick()
+        if self.ready.first is not NULL:
+            self.dispatch()
+
+    cdef int set_timer(self, double seconds) except -1:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.loop.call_later(seconds, self._on_timer)
+        self.timer_at = zs_now() + <int64_t> (seconds * 1e9)
+        return 0
+
+    cdef int tick(self) except -1:
+        """What is due at the pace of SWEEP_NS, for as long as there are streams.
+
+        User code anywhere in this loop may have touched raw sockets, and it cannot be known whether
+        it did. dispatch() does it, too, when it is due: a loop that ran out of memory may have lost
+        the timer's call.
+        """
+        self.set_timer((RETRY_NS if self.retrying else SWEEP_NS) * 1e-9)
         self.epoch += 1
         # A loop that ran out of memory may have lost our call, or that of a hold. One that was asked
         # for before the last timer has been answered by now.
@@ -415,8 +430,7 @@ cdef class GuestReactor(Reactor):
         if self.retrying:
             self.now = zs_now()
             self.retry_all()
-        if self.ready.first is not NULL:
-            self.dispatch()
+        return 0
 
     cdef int dispatch(self) except -1:
         """Poll without waiting, give turns, and have the rest called soon."""
@@ -426,8 +440,11 @@ cdef class GuestReactor(Reactor):
         if not self.holding:
             self.iteration += 1
         self.epoch += 1  # the loop ran other handles
-        self.sleeping = False
         try:
+            if zs_now() >= self.timer_at:
+                self.tick()
+                call_pending = not self.sleeping
+            self.sleeping = False
             if self.epfd >= 0:
                 self.poll_epoll(0, None)
             self.serve(self.current)
