@@ -1,0 +1,201 @@
+"""Promises 1, 2 and 4 across a network that is slow, loses packets, or is gone for a while.
+
+Two hosts, each a network namespace and a process (network.py). The cable is pulled for half a
+second, on one of our own loops and one of asyncio's; for 5 s and on every loop with
+
+    ZMQSTREAM_NETWORK=long pytest tests/test_network.py
+"""
+
+import os
+import time
+
+import pytest
+import zmq
+from conftest import IMPLEMENTATIONS, TIMEOUT, Home
+from network import ADDRESSES, Network, Unavailable
+
+LONG = os.environ.get("ZMQSTREAM_NETWORK") == "long"
+OUTAGE = 5.0 if LONG else 0.5  # seconds
+HOMES = (
+    [name for name in IMPLEMENTATIONS if name != "pyzmq"]
+    if LONG
+    else ["own-epoll", "asyncio-epoll"]
+)
+ENDPOINT = f"tcp://{ADDRESSES[1]}:5555"
+TICK = 0.02  # seconds
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
+    pytest.mark.parametrize("name", HOMES),
+]
+
+
+@pytest.fixture
+def network(name, monkeypatch):
+    monkeypatch.setenv("ZMQSTREAM_POLLER", name.partition("-")[2])
+
+    def make(**conditions):
+        try:
+            made = Network(**conditions)
+        except Unavailable as error:
+            pytest.skip(str(error))
+        networks.append(made)
+        return made
+
+    networks = []
+    yield make
+    for made in networks:
+        made.__exit__()
+
+
+def bound(name, kind, callback, **options):
+    """On the second host: a stream that calls `callback(stream, message)` until b"end" came."""
+
+    def child():
+        home = Home(name)
+        socket = home.socket(kind, **options)
+        socket.bind(ENDPOINT)
+        stream = home.stream(socket)
+        got = home.recorder()
+
+        def on_recv(message):
+            callback(stream, message)
+            got.append(message[-1])
+
+        stream.on_recv(on_recv)
+        home.run_until(lambda: got[-1:] == [b"end"])
+        home.drained(stream)
+        socket.linger = 1000 * TIMEOUT  # the last echo has a way to go
+        stream.close()
+        home.close()
+        assert home.errors == []
+        return got
+
+    return child
+
+
+def echo(stream, message):
+    stream.send_multipart(message)
+
+
+class Host:
+    """On the first host: a DEALER's stream, and what came back."""
+
+    def __init__(self, name, **options):
+        self.home = Home(name)
+        self.socket = self.home.socket(zmq.DEALER, routing_id=b"host", **options)
+        self.events = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.socket.connect(ENDPOINT)
+        self.stream = self.home.stream(self.socket)
+        self.got = self.home.recorder()
+        self.stream.on_recv(lambda message: self.got.append(message[0]))
+        self.sent = []
+
+    def send(self, count, size=0):
+        for _ in range(count):
+            self.stream.send_multipart([b"%d" % len(self.sent), bytes(size)])
+            self.sent.append(b"%d" % len(self.sent))
+
+    def tick(self):
+        """Do something now and then, until `self.timer` is cancelled."""
+        self.ticks += 1
+        self.send(1)
+        self.timer = self.home.loop.call_later(TICK, self.tick)
+
+    def outage(self, network):
+        """Sends go on while the cable is pulled. The loop is neither blocked nor spins."""
+        over = self.home.recorder()
+        self.ticks = 0
+        before = time.thread_time()
+        network.pull()
+        self.send(2000, 1000)  # more than fits anywhere but in the stream's queue
+        self.tick()
+        self.home.loop.call_later(OUTAGE, lambda: over.append(1))
+        self.home.wait(over)
+        self.timer.cancel()
+        # who spins uses all of it, and who is blocked has no ticks
+        assert time.thread_time() - before < OUTAGE / 2
+        assert self.ticks > OUTAGE / TICK / 4
+        assert self.stream.sending()
+        network.put_back()
+
+    def finish(self):
+        self.stream.send_multipart([b"end", b"end"])
+        self.home.drained(self.stream)
+        self.socket.disable_monitor()
+        self.events.close()
+        self.socket.linger = 1000 * TIMEOUT
+        self.stream.close()
+        self.home.close()
+        assert self.home.errors == []
+
+
+def test_latency_and_loss(name, network):
+    """Both directions: everything arrives, once and in order."""
+    network = network(delay=0.005, jitter=0.002, loss=0.02)
+
+    def child():
+        host = Host(name, sndhwm=10, rcvhwm=10)
+        host.send(300, 1000)
+        host.home.wait(host.got, len(host.sent))
+        assert host.got == host.sent
+        host.finish()
+
+    other = network.fork(1, bound(name, zmq.ROUTER, echo, router_mandatory=1, sndhwm=10, rcvhwm=10))
+    network.fork(0, child).result()
+    assert len(other.result()) == 301
+
+
+def test_a_cable_that_is_pulled(name, network):
+    """Nobody notices, but that it is late: TCP waits. Everything arrives, once and in order."""
+    network = network(delay=0.001)
+
+    def child():
+        host = Host(name, sndhwm=10, rcvhwm=10)
+        host.send(100)
+        host.home.wait(host.got, 100)
+        host.outage(network)
+        host.home.wait(host.got, len(host.sent))  # without a timer that would wake the loop
+        assert host.got == host.sent
+        assert not host.events.poll(0)
+        host.finish()
+
+    other = network.fork(1, bound(name, zmq.ROUTER, echo, router_mandatory=1, sndhwm=10, rcvhwm=10))
+    network.fork(0, child).result()
+    other.result()
+
+
+def test_a_connection_that_is_lost(name, network):
+    """TCP gives up, and libzmq connects again. What is sent from then on arrives, in order.
+
+    (What had left libzmq before is lost: ZeroMQ repeats nothing.)
+    """
+    network = network(delay=0.001)
+    first = 100
+
+    def child():
+        host = Host(name, sndhwm=10, tcp_maxrt=500, connect_timeout=300, reconnect_ivl=20)
+        host.send(first)
+        host.home.wait(host.got, first)
+        network.pull()
+        host.send(1)
+        host.home.run_until(lambda: host.events.poll(0))  # disconnected
+        assert host.sent.pop() == b"%d" % first
+        host.outage(network)
+        host.finish()
+        return host.sent
+
+    numbers = []
+
+    def collect(stream, message):
+        numbers.append(message[0])
+        if len(numbers) <= first:
+            echo(stream, message)
+
+    def other():
+        bound(name, zmq.DEALER, collect, rcvhwm=10)()
+        return numbers
+
+    other = network.fork(1, other)
+    sent = network.fork(0, child).result()
+    assert other.result() == [*sent, b"end"]
