@@ -40,7 +40,7 @@ def touch_recv(socket):
     socket.recv(zmq.DONTWAIT)
 
 
-TOUCHES = [touch_send, touch_events, touch_poll, touch_poller, touch_shadow]
+TOUCHES = [touch_send, touch_recv, touch_events, touch_poll, touch_poller, touch_shadow]
 
 deaf = pytest.mark.deviates("pyzmq's stream is deaf after that")
 
@@ -56,7 +56,7 @@ def others(home, request):
     if request.param == "alone":
         return []
     streams = []
-    for _ in range(30):
+    for _ in range(100):
         stream = home.stream(home.socket(zmq.PULL))
         stream.on_recv(print)
         streams.append(stream)
@@ -76,12 +76,19 @@ def listening(home):
     return stream, socket, peer, got
 
 
+def arrive(peer, touch, message):
+    """`message` arrives, and before it what a raw receive takes."""
+    if touch is touch_recv:
+        peer.send(b"for the raw receive")
+    peer.send(message)
+
+
 @deaf
 def test_touched_between_two_runs(home, touch, others, throttled):
     stream, socket, peer, got = listening(home)
     for _ in range(3):
         throttled()
-        peer.send(b"x")
+        arrive(peer, touch, b"x")
         touch(socket)
         home.wait(got)
         got.clear()
@@ -93,7 +100,7 @@ def test_touched_in_a_timer(home, touch, others, throttled):
 
     def timer():
         throttled()
-        peer.send(b"x")
+        arrive(peer, touch, b"x")
         touch(socket)
 
     home.loop.call_later(0.001, timer)
@@ -107,7 +114,7 @@ def test_touched_in_a_task(home, touch, others, throttled):
     async def main():
         await asyncio.sleep(0)
         throttled()
-        peer.send(b"x")
+        arrive(peer, touch, b"x")
         touch(socket)
 
     task = home.loop.create_task(main())
@@ -123,7 +130,7 @@ def test_touched_in_its_own_callback(home, touch, others, throttled):
         got.append(message)
         if len(got) == 1:
             throttled()
-            peer.send(b"second")
+            arrive(peer, touch, b"second")
             touch(socket)
 
     stream.on_recv(callback)
@@ -139,7 +146,7 @@ def test_touched_in_another_streams_callback(home, touch, others, throttled):
 
     def callback(message):
         throttled()
-        peer.send(b"x")
+        arrive(peer, touch, b"x")
         touch(socket)
 
     other.on_recv(callback)
@@ -153,7 +160,7 @@ def test_touched_in_on_send(home, touch, others, throttled):
 
     def callback(msg, status):
         throttled()
-        peer.send(b"x")
+        arrive(peer, touch, b"x")
         touch(socket)
 
     stream.send(b"go", callback=callback)
@@ -169,7 +176,7 @@ def test_touched_in_a_coroutine_callback(home, touch, others, throttled):
         await asyncio.sleep(0)
         if len(got) == 1:
             throttled()
-            peer.send(b"second")
+            arrive(peer, touch, b"second")
             touch(socket)
 
     stream.on_recv(callback)
