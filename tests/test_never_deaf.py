@@ -224,6 +224,28 @@ def test_touched_through_the_stream_is_repaired_at_once(home, others, throttled)
     assert at_once >= 5
 
 
+@pytest.mark.ours
+def test_touched_while_a_sweep_is_under_way(home, others, throttled, expected_log):
+    """It finds a socket that was closed, and the close callback touches one that it saw before."""
+    closed = home.socket(zmq.PULL)
+    of_closed = home.stream(closed)  # the oldest is seen last
+    of_closed.on_recv(print)
+    for _ in range(10):
+        home.stream(home.socket(zmq.PULL)).on_recv(print)
+    stream, socket, peer, got = listening(home)
+
+    def callback():
+        throttled()
+        peer.send(b"x")
+        touch_events(socket)
+
+    of_closed.set_close_callback(callback)
+    closed.close()
+    home.wait(got)
+    home.expect_errors(UserWarning)  # that it was closed directly
+    expected_log("is attached to a closed socket")
+
+
 @deaf
 def test_raw_receive_leaves_the_others(home, others, throttled):
     stream, socket, peer, got = listening(home)

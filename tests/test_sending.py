@@ -140,6 +140,29 @@ def test_order_under_backpressure(home):
     assert not stream.sending()
 
 
+def test_order_while_the_queue_grows_and_shrinks(home):
+    """It grows when it is full, wherever its oldest message is then."""
+    socket, peer = home.pair(zmq.PUSH, zmq.PULL, sndhwm=2, rcvhwm=2)
+    stream = home.stream(socket)
+    sent = received = 0
+
+    def receive(count):
+        nonlocal received
+        for _ in range(count):
+            home.run_until(lambda: peer.poll(0))
+            assert peer.recv() == b"%d" % received
+            received += 1
+
+    for size in (8, 16, 32, 64):
+        while sent - received < size:
+            stream.send(b"%d" % sent)
+            sent += 1
+        receive(size // 2)
+        assert stream.sending()
+    receive(sent - received)
+    home.drained(stream)
+
+
 def test_queued_before_there_is_a_peer(home):
     socket = home.socket(zmq.PUSH)
     stream = home.stream(socket)
