@@ -3,6 +3,8 @@
 import pytest
 import zmq
 
+from zmqstream.eventloop import reactor_of
+
 IN, OUT, BOTH = zmq.POLLIN, zmq.POLLOUT, zmq.POLLIN | zmq.POLLOUT
 
 
@@ -100,6 +102,44 @@ def test_what_the_limit_left_is_delivered_by_the_loop(home):
     assert got == messages(range(10))
     home.drained(stream)
     assert [peer.recv() for _ in range(10)] == [b"%d" % i for i in range(10)]
+
+
+@pytest.mark.ours
+def test_what_the_limit_left_waits_for_no_sweep(home, throttled):
+    """flush() swallows the edge itself, and knows it."""
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+    stream.on_recv(got.append)
+    peer.send(b"warm")
+    home.wait(got)
+    home.settle()
+    before = reactor_of(home.loop).repaired
+    for i in range(10):
+        peer.send(b"%d" % i)
+    throttled()
+    assert stream.flush(limit=5) == 5
+    home.wait(got, 11)
+    assert reactor_of(home.loop).repaired == before
+
+
+@pytest.mark.deviates("pyzmq waits in flush for a peer that refuses")
+def test_what_a_flush_left_to_a_stalled_peer_arrives(home):
+    """No event tells when it has room again: it is tried, although nothing else is sent."""
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=2)
+    router.bind(home.address())
+    peer = home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=2)
+    peer.connect(router.last_endpoint.decode())
+    peer.send(b"hello")
+    router.recv_multipart()
+    stream = home.stream(router)
+    for i in range(20):
+        stream.send_multipart([b"peer", b"%d" % i])
+    assert 0 < stream.flush(zmq.POLLOUT) < 20
+    for i in range(20):
+        home.run_until(lambda: peer.poll(0))
+        assert peer.recv() == b"%d" % i
+    home.drained(stream)
 
 
 def test_without_a_receiver_messages_are_dropped(home):
