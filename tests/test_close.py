@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import threading
+import time
 import weakref
 
 import pytest
@@ -286,6 +287,36 @@ def test_filters_for_the_warning_find_ours_too(home):
     socket.close()
     with pytest.warns(UserWarning, match=f"^Unregistering FD {fd} after closing socket"):
         stream.close()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at /proc")
+def test_its_descriptor_is_let_go_before_it_is_closed(home):
+    """Promise 10: the number is somebody else's at once, and nothing of his is ended."""
+    reader, writer = os.pipe()
+    got = home.recorder()
+    taken = []
+
+    class Socket(zmq.Socket):
+        def close(self, linger=None):
+            fd = None if self.closed else self.FD
+            super().close(linger)
+            if fd is not None:
+                gone = time.monotonic() + 20
+                while os.path.exists(f"/proc/self/fd/{fd}"):  # a thread of libzmq's closes it
+                    assert time.monotonic() < gone
+                taken.append(os.dup2(reader, fd))
+                home.loop.add_reader(fd, lambda: got.append(os.read(fd, 1)))
+
+    socket = Socket(home.context, zmq.PULL)
+    stream = home.stream(socket)
+    stream.on_recv(print)
+    home.settle()
+    stream.close()
+    os.write(writer, b"x")
+    home.wait(got)
+    home.loop.remove_reader(taken[0])
+    for fd in (reader, writer, *taken):
+        os.close(fd)
 
 
 @pytest.mark.deviates("pyzmq's new stream then gets nothing")

@@ -125,7 +125,7 @@ def test_what_the_limit_left_waits_for_no_sweep(home, throttled):
 
 @pytest.mark.deviates("pyzmq waits in flush for a peer that refuses")
 def test_what_a_flush_left_to_a_stalled_peer_arrives(home):
-    """No event tells when it has room again: it is tried, although nothing else is sent."""
+    """It is tried again when the peer has made room, although nothing else is sent."""
     router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=2)
     router.bind(home.address())
     peer = home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=2)

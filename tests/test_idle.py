@@ -7,9 +7,12 @@ longer than the part of a second that it is by default.
 import asyncio
 import os
 import resource
+import time
 
 import pytest
 import zmq
+
+import zmqstream
 
 SECONDS = float(os.environ.get("ZMQSTREAM_TEST_SECONDS", "0.2"))
 SWEEPS = 25  # a second, on a loop that is not ours
@@ -30,9 +33,16 @@ def check_idle(home, own=0, guest=SWEEPS):
     """Nothing happens: so many wake-ups a second on our own loop, and on another."""
     a_full_sweep = 0.06
     seen = home.recorder()
-    home.loop.call_later(a_full_sweep, lambda: seen.append(wakes()))
-    home.loop.call_later(a_full_sweep + SECONDS, lambda: seen.append(wakes()))
+    cpu = []
+
+    def look():
+        cpu.append(time.thread_time())
+        seen.append(wakes())
+
+    home.loop.call_later(a_full_sweep, look)
+    home.loop.call_later(a_full_sweep + SECONDS, look)
     home.wait(seen, 2)
+    assert cpu[1] - cpu[0] < SECONDS / 2, "it spins"  # which is not waiting
     pace = own if home.name.startswith("own") else guest
     # the timer that ends it, a sweep after the one that began it, and what the machine does
     assert seen[1] - seen[0] <= 3 + pace * SECONDS
@@ -52,6 +62,29 @@ def quiet(home, count, kind=zmq.PULL):
 def test_streams_without_peers(home, count):
     quiet(home, count)
     check_idle(home)
+
+
+def test_a_handler_that_was_removed(home):
+    """A message waits in its socket, for nobody."""
+    quiet(home, 1)
+    facade = zmqstream.IOLoop(make_current=False, asyncio_loop=home.loop)
+    socket, peer = home.pair()
+    got = home.recorder()
+
+    def handler(socket, events):
+        got.append(socket.recv())
+
+    facade.add_handler(socket, handler, facade.READ)
+    peer.send(b"1")
+    home.wait(got)
+    home.settle()
+    facade.remove_handler(socket)
+    peer.send(b"2")
+    check_idle(home)
+    facade.add_handler(socket, handler, facade.READ)
+    home.wait(got, 2)
+    facade.remove_handler(socket)
+    assert got == [b"1", b"2"]
 
 
 def test_after_everything(home, expected_log):
