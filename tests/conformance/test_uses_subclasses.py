@@ -347,13 +347,25 @@ METHODS = [
 ]  # fmt: skip
 
 
+# What ours take beyond pyzmq's: by keyword alone, so that no call means something else here.
+ADDED = {
+    "on_recv": {"max_concurrency"},
+    "on_recv_stream": {"max_concurrency"},
+    "send": {"timeout"},
+    "send_multipart": {"timeout"},
+}
+
+
 @pytest.mark.parametrize("name", ["__init__", *METHODS])
 def test_signatures_are_pyzmqs(name):
     from zmq.eventloop.zmqstream import ZMQStream as Theirs
 
     theirs = inspect.signature(getattr(Theirs, name)).parameters.values()
     ours = inspect.signature(getattr(zmqstream.ZMQStream, name)).parameters.values()
-    assert [(p.name, p.kind, p.default) for p in ours] == [
+    added = [p for p in ours if p.name in ADDED.get(name, ())]
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is None for p in added)
+    assert {p.name for p in added} == ADDED.get(name, set())
+    assert [(p.name, p.kind, p.default) for p in ours if p not in added] == [
         (p.name, p.kind, p.default) for p in theirs
     ]
 
