@@ -54,9 +54,10 @@ cdef class SendQueue:
     cdef Py_ssize_t head        # index of the oldest
     cdef Py_ssize_t count       # items: messages waiting, and holes between them
     cdef int64_t first          # items that have gone: the place of the oldest
-    cdef object extras          # a deque: the SendExtras of those that have one, oldest first
+    cdef object extras          # a deque: the SendExtras of those that have one, oldest first; or None
 
     cdef int push(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1
+    cdef int make_extras(self) except -1
     cdef int grow(self) except -1
     cdef int take_back(self, object frames) except -1
     cdef object pop(self)

@@ -28,7 +28,6 @@ cdef class SendQueue:
     def __cinit__(self):
         self.items = NULL
         self.capacity = self.head = self.count = 0
-        self.extras = deque()
 
     def __dealloc__(self):
         while self.count:
@@ -40,6 +39,8 @@ cdef class SendQueue:
 
     cdef int push(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1:
         cdef Item *item
+        if extra is not None and self.extras is None:
+            self.make_extras()
         if self.count == self.capacity:
             self.grow()
         item = &self.items[(self.head + self.count) & (self.capacity - 1)]
@@ -53,6 +54,13 @@ cdef class SendQueue:
         Py_INCREF(frames)
         item.frames = <PyObject *> frames
         self.count += 1
+        return 0
+
+    cdef int make_extras(self) except -1:
+        """With the first that is needed: an empty deque has 760 bytes, as much as a whole stream."""
+        cdef object extras = deque()
+        if self.extras is None:  # garbage may have been collected, and other threads have sent
+            self.extras = extras
         return 0
 
     cdef int grow(self) except -1:
