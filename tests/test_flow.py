@@ -217,6 +217,37 @@ def test_drops_that_nobody_is_told_of_are_logged_once_until_there_is_room(
     assert stream.stats().dropped >= 190
 
 
+def test_a_drop_in_the_callback_of_one_that_expires_is_told(home):
+    stream, _ = stalled(home, high=1, policy="drop_newest")
+    told = home.recorder()
+
+    def on_send(message, status):
+        told.append((message, type(status)))
+        if message == [b"0"]:
+            stream.send(b"1")
+            stream.send(b"2")
+
+    stream.on_send(on_send)
+    stream.send(b"0", timeout=0.001)
+    home.wait(told, 2)  # where nothing else will ever happen to the stream
+    assert told == [([b"0"], zmqstream.MessageExpired), ([b"2"], MessageDropped)]
+
+
+def test_a_drop_in_a_flush_is_told(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    stream.set_write_buffer_limits(1, policy="drop_newest")
+    told = home.recorder()
+    stream.on_recv(lambda message: [stream.send(number) for number in numbers(0, 5)])
+    stream.on_send(lambda message, status: told.append((message, type(status))))
+    home.settle()
+    peer.send(b"go")
+    assert stream.flush(limit=2) == 2
+    assert told == [([b"0"], type(None))]
+    home.wait(told, 5)
+    assert told[1:] == [([number], MessageDropped) for number in numbers(1, 5)]
+
+
 def test_drop_oldest_makes_room_in_bytes(home):
     stream, connect = stalled(home, high_bytes=10, policy="drop_oldest")
     stream.on_send(lambda message, status: None)

@@ -44,7 +44,7 @@ cdef class Incoming(Sender):
             return 0  # if running: the outermost turn or flush will
         if self.alert:
             self.attend()
-        if self.clean and self.queue.count == 0:
+        if self.clean and self.queue.count == 0 and not self.untold:
             # The last libzmq call was a receive that found nothing. Before it says so,
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
             self.clean = False  # true once: user code may run before the next operation
@@ -52,7 +52,9 @@ cdef class Incoming(Sender):
             self.become(ARMED if self.wanted() else IDLE)
             return self.reactor.unlink(self)
         Source.settle(self)
-        if self.state == ARMED and self.queue.count and not self.blocked:
+        if self.untold and self.state != CLOSED:
+            self.reactor.enqueue_later(self)  # dropped in a callback that no turn has called, or cut
+        elif self.state == ARMED and self.queue.count and not self.blocked:
             # POLLOUT does not tell what would fail: of a REQ or REP out of turn, to no peer of a
             # ROUTER. What a flush's limit or an exception left is tried, and learns its outcome.
             self.reactor.enqueue_later(self)
