@@ -783,6 +783,27 @@ def test_asend_when_the_stream_is_closed(home, expected_log):
     expected_log("2 queued messages")
 
 
+def test_asend_to_a_peer_without_room_when_the_stream_is_closed(home, expected_log):
+    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+    address = home.address()
+    router.bind(address)
+    home.socket(zmq.DEALER, rcvhwm=1, routing_id=b"a").connect(address)
+    stream = home.stream(router)
+
+    async def main():
+        sending = [start(stream.asend_multipart([b"a", b"x"])) for _ in range(10)]
+        await iterations()
+        waiting = [each for each in sending if not each.done()]
+        stream.close()
+        assert waiting
+        for each in waiting:
+            with pytest.raises(OSError, match="Stream is closed"):
+                await each
+
+    home.run(main())
+    expected_log("queued messages could not be handed to libzmq")
+
+
 def test_asend_that_close_hands_over(home, pair):
     stream, peer = pair
 

@@ -57,6 +57,10 @@ cdef bytes peer_of(PyObject *frames):
     return first if type(first) is bytes else bytes(first)
 
 
+cdef object not_handed_over():
+    return OSError("Stream is closed: the message was not handed to libzmq")
+
+
 cdef class Outgoing(Source):
     def __cinit__(self, *args, **kwargs):
         self.queue = SendQueue()
@@ -340,7 +344,8 @@ cdef class Outgoing(Source):
                 queue.pop()
                 if extra is not None and extra.awaited is not None:
                     (<AwaitedSend> extra.awaited).tell(
-                        None if code == 0 else zmq_error(code), extra.tracker)
+                        None if code == 0 else not_handed_over() if code == EAGAIN else zmq_error(code),
+                        extra.tracker)
         return refused
 
     # -- user code ------------------------------------------------------------------------------

@@ -463,8 +463,7 @@ cdef class Stream(Awaiting):
         if queue.extras:
             for extra in queue.extras:
                 if extra.queue is not None and extra.awaited is not None:
-                    (<AwaitedSend> extra.awaited).tell(
-                        OSError("Stream is closed: the message was not handed to libzmq"), None)
+                    (<AwaitedSend> extra.awaited).tell(not_handed_over(), None)
         return 0
 
     cdef int cancel_alive(self) except -1:
