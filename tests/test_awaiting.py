@@ -485,6 +485,30 @@ def test_a_receiver_does_not_make_the_sending_side_deaf(home, throttled):
     home.run(main())
 
 
+def test_a_receiver_that_fails_does_not_hold_up_others(home):
+    """Its message is taken away before it runs: a REP may not receive then."""
+    socket, peer = home.pair(zmq.REP, zmq.REQ)
+    stream = home.stream(socket)
+
+    async def main():
+        failing = stream.recv()
+        woken = failing.send(None)
+        peer.send(b"0")
+        while not woken.done():
+            await asyncio.sleep(0)
+        assert socket.recv() == b"0"
+        with pytest.raises(zmq.ZMQError) as info:
+            failing.send(None)
+        assert info.value.errno == zmq.EFSM
+        socket.send(b"!")
+        peer.recv()
+        peer.send(b"1")
+        assert await stream.recv() == b"1"
+        stream.on_recv(print)  # nobody waits any more
+
+    home.run(main())
+
+
 def test_a_pending_send_and_a_receiver(home):
     """A REQ's answer can be awaited while the request is still in the stream's queue."""
     socket, peer = home.pair(zmq.REQ, zmq.REP)

@@ -196,7 +196,12 @@ cdef class AwaitedMessage(Awaited):
             stream.check_receivable(self.kind)
         elif self.future is not None and not self.future.done():
             raise RuntimeError("what a stream gave to be awaited was resumed before it is time")
-        message = stream.receive_one(self.copy)
+        try:
+            message = stream.receive_one(self.copy)
+        except BaseException:
+            self.ended = True
+            self.abandon()  # or it would hold up those behind it for ever
+            raise
         if message is None:
             return self.wait(False)
         self.ended = True
