@@ -20,6 +20,8 @@ import warnings
 
 TIMEOUT = 20  # seconds
 
+_kept: list[BaseException] = []
+
 
 class Child:
     """A forked child that runs `function`."""
@@ -45,7 +47,7 @@ class Child:
                 break
             answer += data
         else:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGABRT)  # pytest's faulthandler shows where it was
         os.close(self.reader)
         _, status = os.waitpid(self.pid, 0)
         assert status == 0, f"the child ended with {os.waitstatus_to_exitcode(status)}"
@@ -69,7 +71,10 @@ def _run(function, writer):
     try:
         try:
             answer = pickle.dumps(("returned", function()))
-        except BaseException:
+        except BaseException as error:
+            # Kept, with all that its frames hold: a context that is collected waits for its
+            # sockets, and the test would see a child that is stuck.
+            _kept.append(error)
             answer = pickle.dumps(("raised", traceback.format_exc()))
         with os.fdopen(writer, "wb") as file:
             file.write(answer)
@@ -82,3 +87,26 @@ def cpu_seconds():
     """What this process has used so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+class Asleep:
+    """How long this thread has been waiting for something other than a processor.
+
+        asleep = Asleep()
+        asleep.seconds()    # since then, on however busy a machine; None where it cannot be told
+    """
+
+    def __init__(self):
+        self.start = self._now()
+
+    def seconds(self):
+        return None if self.start is None else self._now() - self.start
+
+    @staticmethod
+    def _now():
+        try:
+            with open("/proc/thread-self/schedstat") as file:  # ran, was runnable; nanoseconds
+                awake = sum(map(int, file.read().split()[:2]))
+        except OSError:
+            return None
+        return time.monotonic() - awake / 1e9

@@ -179,9 +179,10 @@ def test_timeouts(loop):
     got = []
     now = loop.time()
     assert abs(now - time.time()) < 5
-    loop.add_timeout(datetime.timedelta(milliseconds=30), got.append, 5)
-    loop.call_at(now + 0.025, got.append, 4)
-    loop.add_timeout(now + 0.02, got.append, 3)
+    # what counts from `now` is due before what counts from a call, or long after it
+    loop.add_timeout(datetime.timedelta(milliseconds=120), got.append, 5)
+    loop.call_at(now + 0.115, got.append, 4)
+    loop.add_timeout(now + 0.11, got.append, 3)
     loop.call_later(0.01, lambda i, a: got.append((i, a)), 2, a="kwarg")
     loop.call_later(-1, got.append, 1)
     for timeout in (
@@ -191,10 +192,10 @@ def test_timeouts(loop):
     ):
         loop.remove_timeout(timeout)
         loop.remove_timeout(timeout)
-    loop.call_later(0.05, loop.stop)
+    loop.call_later(0.14, loop.stop)
     before = time.monotonic()
     start(loop)
-    assert time.monotonic() - before >= 0.049
+    assert time.monotonic() - before >= 0.139
     assert got == [1, (2, "kwarg"), 3, 4, 5]
 
 
