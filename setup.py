@@ -13,8 +13,9 @@ HERE = Path("zmqstream")
 # Warnings are errors in CI (ZMQSTREAM_STRICT=1), not on a user's unknown compiler.
 strict = os.environ.get("ZMQSTREAM_STRICT") == "1"
 compile_args = []
+link_args = []
 if strict and sys.platform != "win32":
-    compile_args = [
+    compile_args += [
         "-Wall",
         "-Wextra",
         "-Werror",
@@ -23,6 +24,12 @@ if strict and sys.platform != "win32":
         "-Wno-cast-function-type",  # generated code: METH_FASTCALL tables
     ]
 
+# Debug information is two thirds of the file, has the names of the build's folders in it, and is
+# of use to nobody who did not ask for it: CFLAGS=-g keeps it, and the symbols.
+if sys.platform.startswith("linux") and "-g" not in os.environ.get("CFLAGS", "").split():
+    compile_args += ["-g0"]
+    link_args += ["-Wl,--strip-all"]
+
 core = Extension(
     "zmqstream._core",
     [str(HERE / "_core.pyx")],
@@ -30,6 +37,7 @@ core = Extension(
     include_dirs=[str(HERE / "include"), *zmq.get_includes()],
     depends=[str(p) for p in sorted(HERE.glob("*.p[xy][idx]")) + sorted(HERE.glob("include/*.h"))],
     extra_compile_args=compile_args,
+    extra_link_args=link_args,
     # debug counters that the tests balance, see docs/testing.md
     define_macros=[("ZMQSTREAM_COUNTERS", None)] if "ZMQSTREAM_COUNTERS" in os.environ else [],
     libraries=["dl"] if sys.platform.startswith("linux") else [],

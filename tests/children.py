@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import select
 import signal
 import time
 import traceback
 import warnings
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 TIMEOUT = 20  # seconds
 
@@ -83,17 +87,24 @@ def _run(function, writer):
         os._exit(status)
 
 
+def _count_waits():
+    """How often this thread has waited so far."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+count_waits = _count_waits if hasattr(resource, "RUSAGE_THREAD") else None
+
+
 def cpu_seconds():
     """What this process has used so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    return time.process_time()
 
 
 class Asleep:
     """How long this thread has been waiting for something other than a processor.
 
-        asleep = Asleep()
-        asleep.seconds()    # since then, on however busy a machine; None where it cannot be told
+    asleep = Asleep()
+    asleep.seconds()    # since then, on however busy a machine; None where it cannot be told
     """
 
     def __init__(self):

@@ -13,6 +13,7 @@ import gc
 import itertools
 import logging
 import os
+import selectors
 import threading
 import time
 import warnings
@@ -27,11 +28,12 @@ pytest_plugins = ["helpers"]  # fixtures of the tests of IOLoop and EventLoop
 
 TIMEOUT = 20  # seconds: generous, for loaded machines; nothing waits so long when all is well
 
+# what ZMQSTREAM_POLLER may be here
+POLLERS = ("epoll", "selectors") if hasattr(selectors, "EpollSelector") else ("selectors",)
+
 IMPLEMENTATIONS = (
-    "own-epoll",
-    "own-selectors",
-    "asyncio-epoll",
-    "asyncio-selectors",
+    *(f"own-{poller}" for poller in POLLERS),
+    *(f"asyncio-{poller}" for poller in POLLERS),
     "uvloop",
     "tornado",
     "pyzmq",

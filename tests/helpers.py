@@ -13,12 +13,13 @@ import textwrap
 
 import pytest
 import zmq
+from conftest import IMPLEMENTATIONS, POLLERS
 
 import zmqstream
 from zmqstream import EventLoop, IOLoop, ZMQStream
 
 TIMEOUT = 20  # seconds
-LOOPS = ("own-epoll", "own-selectors", "asyncio-epoll", "asyncio-selectors", "uvloop")
+LOOPS = tuple(name for name in IMPLEMENTATIONS if name not in ("tornado", "pyzmq"))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def context():
     context.destroy(linger=0)
 
 
-@pytest.fixture(params=["epoll", "selectors"])
+@pytest.fixture(params=POLLERS)
 def poller(request, monkeypatch):
     monkeypatch.setenv("ZMQSTREAM_POLLER", request.param)
     return request.param

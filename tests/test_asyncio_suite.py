@@ -5,6 +5,7 @@ import textwrap
 import asyncio_suite
 import pytest
 from asyncio_suite import NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
+from conftest import POLLERS
 
 pytestmark = pytest.mark.skipif(
     not asyncio_suite.shipped(), reason="this Python ships no test.test_asyncio"
@@ -22,7 +23,7 @@ def check(report):
     }
 
 
-@pytest.mark.parametrize("poller", ["epoll", "selectors"])
+@pytest.mark.parametrize("poller", POLLERS)
 @pytest.mark.parametrize(
     ("module", "what", "at_least"),
     [
@@ -43,7 +44,7 @@ def test_module(module, what, at_least, poller, monkeypatch):
 
 
 def test_loops_that_serve_streams_meanwhile(monkeypatch):
-    monkeypatch.setenv("ZMQSTREAM_POLLER", "epoll")
+    monkeypatch.setenv("ZMQSTREAM_POLLER", POLLERS[0])
     report = asyncio_suite.run_module(["test_unix_events"], streams="busy")
     check(report)
     assert report["messages"] > 100

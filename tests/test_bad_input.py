@@ -8,12 +8,13 @@ import sys
 
 import pytest
 import zmq
+from conftest import POLLERS
 
 import zmqstream
 from zmqstream import IOLoop, ZMQStream
 
 
-@pytest.fixture(params=["epoll", "selectors"], autouse=True)
+@pytest.fixture(params=POLLERS, autouse=True)
 def poller(request, monkeypatch):
     monkeypatch.setenv("ZMQSTREAM_POLLER", request.param)
 

@@ -8,6 +8,7 @@ import threading
 import weakref
 
 import pytest
+from conftest import POLLERS
 from helpers import TIMEOUT, in_thread, pair, run_script, start, turn
 from tornado import ioloop as tornado_ioloop
 
@@ -19,7 +20,7 @@ THRESHOLD = 0.02  # seconds
 pytestmark = pytest.mark.usefixtures("nothing_is_current")
 
 
-@pytest.fixture(params=["own-epoll", "own-selectors", "asyncio", "tornado"])
+@pytest.fixture(params=[*(f"own-{poller}" for poller in POLLERS), "asyncio", "tornado"])
 def loop(request, monkeypatch):
     kind, _, poller = request.param.partition("-")
     if poller:

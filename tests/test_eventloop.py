@@ -192,7 +192,7 @@ def test_the_poller(monkeypatch):
 
 
 def test_where_there_is_no_epoll(monkeypatch, poller):
-    monkeypatch.delattr("selectors.EpollSelector")
+    monkeypatch.delattr("selectors.EpollSelector", raising=False)
     if poller == "epoll":
         with pytest.raises(ValueError, match="no epoll"):
             eventloop.poller()

@@ -6,11 +6,11 @@ longer than the part of a second that it is by default.
 
 import asyncio
 import os
-import resource
 import time
 
 import pytest
 import zmq
+from children import count_waits
 
 import zmqstream
 
@@ -20,13 +20,8 @@ RETRIES = 100  # a second, for what no event tells
 
 pytestmark = [
     pytest.mark.ours,
-    pytest.mark.skipif(not hasattr(resource, "RUSAGE_THREAD"), reason="counts context switches"),
+    pytest.mark.skipif(count_waits is None, reason="counts context switches"),
 ]
-
-
-def wakes():
-    """How often this thread has waited so far."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 def check_idle(home, own=0, guest=SWEEPS):
@@ -37,7 +32,7 @@ def check_idle(home, own=0, guest=SWEEPS):
 
     def look():
         cpu.append(time.thread_time())
-        seen.append(wakes())
+        seen.append(count_waits())
 
     home.loop.call_later(a_full_sweep, look)
     home.loop.call_later(a_full_sweep + SECONDS, look)

@@ -4,7 +4,6 @@ be made can be made later, and nothing is left behind. In forked children."""
 import errno
 import gc
 import os
-import resource
 
 import pytest
 import zmq
@@ -14,6 +13,9 @@ from traffic import Pair
 
 import zmqstream
 import zmqstream.ioloop  # or it is imported when there is no descriptor for its file
+
+# not on Windows, where there is no fork() either
+resource = pytest.importorskip("resource")
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),

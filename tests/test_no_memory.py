@@ -4,7 +4,6 @@ libzmq's. Nothing is lost in silence, no stream is deaf afterwards. In forked ch
 import errno
 import gc
 import os
-import resource
 import sys
 
 import children
@@ -15,6 +14,9 @@ from conftest import Home
 from traffic import OUT_OF_MEMORY, Pair
 
 import zmqstream
+
+# not on Windows, where there is no fork() either
+resource = pytest.importorskip("resource")
 
 try:
     from _testcapi import remove_mem_hooks, set_nomemory

@@ -8,11 +8,12 @@ import socket as sockets
 import weakref
 
 import pytest
+from conftest import POLLERS
 
 from zmqstream import EventLoop
 
 
-@pytest.fixture(params=["epoll", "selectors"], autouse=True)
+@pytest.fixture(params=POLLERS, autouse=True)
 def poller(request, monkeypatch):
     monkeypatch.setenv("ZMQSTREAM_POLLER", request.param)
     return request.param

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 import zmq
+from conftest import POLLERS
 from tornado import gen, locks, web, websocket
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
@@ -35,7 +36,7 @@ def start(request, caplog):
     yield from starting(request.param, caplog)
 
 
-@pytest.fixture(params=["epoll", "selectors"], autouse=True)
+@pytest.fixture(params=POLLERS, autouse=True)
 def poller(request, monkeypatch):
     monkeypatch.setenv("ZMQSTREAM_POLLER", request.param)
 

@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from conftest import POLLERS
 from tornado import gen, process, web
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.iostream import StreamClosedError
@@ -24,7 +25,7 @@ def start(request, caplog):
     yield from starting(request.param, caplog)
 
 
-@pytest.fixture(params=["epoll", "selectors"], autouse=True)
+@pytest.fixture(params=POLLERS, autouse=True)
 def poller(request, monkeypatch):
     monkeypatch.setenv("ZMQSTREAM_POLLER", request.param)
 
