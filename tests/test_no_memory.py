@@ -304,12 +304,12 @@ def test_memory_for_the_timer_of_sweeps(home):
         lost = 0
         for n in range(0, LIMIT, 2):
             pair.begin()
-            [timer] = [
+            timer = min(
                 handle
                 for handle in loop._scheduled
                 if getattr(handle._callback, "__name__", "") == "_on_timer"
                 and not handle.cancelled()
-            ]
+            )
             due = timer.when()
             set_nomemory(n, n + 1)
             try:
@@ -322,7 +322,6 @@ def test_memory_for_the_timer_of_sweeps(home):
             lost += 1
             while loop.time() < due + 0.06:
                 pass
-            # what happens next finds that it is overdue
             pair.stream.send(b"x")
             pair.home.drained(pair.stream)
             pair.peer.send(b"swallowed")

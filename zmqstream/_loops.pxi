@@ -255,6 +255,7 @@ cdef class GuestReactor(Reactor):
         self.loop = loop
         self.poller = poller
         self.sleeping = True
+        self.timers = []
 
     def __dealloc__(self):
         if self.epfd >= 0:
@@ -279,7 +280,9 @@ cdef class GuestReactor(Reactor):
                 raise
         self.attached = True
         try:
-            self.set_timer(SWEEP_NS * 1e-9)
+            self.timers = [None, None]
+            self.start_timer(0, SWEEP_NS)
+            self.start_timer(1, 2 * SWEEP_NS)
         except BaseException:
             self.detach()
             raise
@@ -295,9 +298,19 @@ cdef class GuestReactor(Reactor):
             zs_close(self.epfd)
             self.epfd = -1
         self.attached = False
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        return self.stop_timers()
+
+    cdef int start_timer(self, int which, int64_t wait) except -1:
+        """Two timers take turns: should the loop lose one, for want of memory, the other sees it."""
+        self.timers[which] = self.loop.call_later(wait * 1e-9, self._on_timer, which)
+        self.due[which] = zs_now() + wait
+        return 0
+
+    cdef int stop_timers(self) except -1:
+        while self.timers:
+            timer = self.timers.pop()
+            if timer is not None:
+                timer.cancel()
         return 0
 
     cdef int watch(self, Source source) except -1:
@@ -391,32 +404,25 @@ cdef class GuestReactor(Reactor):
                 {"message": "the streams of this event loop are not usable", "exception": error})
         return True
 
-    def _on_timer(self):
+    def _on_timer(self, int which):
+        cdef int other = 1 - which
+        cdef int64_t pace = RETRY_NS if self.retrying else SWEEP_NS
+        cdef int64_t wait = self.due[other] - zs_now()  # for the other one
+        # else it is lost, or late, or was to come at the slower pace
+        cdef bint under_way = 0 < wait <= pace + pace // 8
         if self.told_in_child():
+            self.stop_timers()
+        if not self.timers:
             return
+        # User code anywhere in this loop may have touched raw sockets, and it cannot be known
+        # whether it did: look at the pace of SWEEP_NS for as long as there are streams.
+        self.start_timer(which, (wait if under_way else pace) + pace)
         if not self.sources:
-            self.timer = None
             self.detach()
             return
-        self.tick()
-        if self.ready.first is not NULL:
-            self.dispatch()
-
-    cdef int set_timer(self, double seconds) except -1:
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = self.loop.call_later(seconds, self._on_timer)
-        self.timer_at = zs_now() + <int64_t> (seconds * 1e9)
-        return 0
-
-    cdef int tick(self) except -1:
-        """What is due at the pace of SWEEP_NS, for as long as there are streams.
-
-        User code anywhere in this loop may have touched raw sockets, and it cannot be known whether
-        it did. dispatch() does it, too, when it is due: a loop that ran out of memory may have lost
-        the timer's call.
-        """
-        self.set_timer((RETRY_NS if self.retrying else SWEEP_NS) * 1e-9)
+        if not under_way:
+            self.timers[other].cancel()
+            self.start_timer(other, pace)
         self.epoch += 1
         # A loop that ran out of memory may have lost our call, or that of a hold. One that was asked
         # for before the last timer has been answered by now.
@@ -430,7 +436,8 @@ cdef class GuestReactor(Reactor):
         if self.retrying:
             self.now = zs_now()
             self.retry_all()
-        return 0
+        if self.ready.first is not NULL:
+            self.dispatch()
 
     cdef int dispatch(self) except -1:
         """Poll without waiting, give turns, and have the rest called soon."""
@@ -440,11 +447,8 @@ cdef class GuestReactor(Reactor):
         if not self.holding:
             self.iteration += 1
         self.epoch += 1  # the loop ran other handles
+        self.sleeping = False
         try:
-            if zs_now() >= self.timer_at:
-                self.tick()
-                call_pending = not self.sleeping
-            self.sleeping = False
             if self.epfd >= 0:
                 self.poll_epoll(0, None)
             self.serve(self.current)
