@@ -85,6 +85,7 @@ def test_run_ends_what_main_left_behind(context):
         await asyncio.sleep(0)
         with busy(context):
             await asyncio.to_thread(ended.append, "thread")
+            await asyncio.sleep(0)  # Python 3.14 does not wait for a thread that has ended
 
     held = []
     run(main)
@@ -106,6 +107,7 @@ def test_run_as_in_python_3_10(context, caplog):
         held.append(asyncio.create_task(task()))
         with busy(context):
             await asyncio.to_thread(len, "abc")
+            await asyncio.sleep(0)
         return asyncio.get_running_loop().get_debug()
 
     held = []

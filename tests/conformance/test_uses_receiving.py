@@ -1,6 +1,7 @@
 """on_recv() and its kin: callbacks of every kind, frames, callbacks that come and go."""
 
 import asyncio
+import inspect
 import functools
 import threading
 
@@ -166,7 +167,7 @@ def test_a_coroutine_that_takes_a_lock(home):
             await asyncio.sleep(0)
             trace.append(("end", msg[0]))
 
-    assert asyncio.iscoroutinefunction(handler)
+    assert inspect.iscoroutinefunction(handler)
     stream.on_recv(handler)
     for i in range(10):
         peer.send(b"%d" % i)
