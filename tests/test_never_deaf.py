@@ -519,7 +519,8 @@ def test_a_loop_that_loses_each_third_sweep(home, throttled, monkeypatch, lost):
     monkeypatch.setattr(home.loop, "call_later", losing)
     _, socket, peer, got = listening(home)
     for _ in range(4):
-        home.run_until(lambda already=len(started): len(started) >= already + 2)
+        more = len(started) + 2
+        home.run_until(lambda more=more: len(started) >= more)
         peer.send(b"x")
         throttled()
         touch_events(socket)

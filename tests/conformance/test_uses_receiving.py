@@ -1,8 +1,8 @@
 """on_recv() and its kin: callbacks of every kind, frames, callbacks that come and go."""
 
 import asyncio
-import inspect
 import functools
+import inspect
 import threading
 
 import pytest
