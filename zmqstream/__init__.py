@@ -15,6 +15,9 @@ from zmqstream.stats import LoopStats, StreamStats
 from zmqstream.stream import ZMQStream
 
 if TYPE_CHECKING:
+    from zmqstream import dropin as dropin
+    from zmqstream import eventloop as eventloop
+    from zmqstream import ioloop as ioloop
     from zmqstream._dump import dump
     from zmqstream.dropin import install, uninstall
     from zmqstream.eventloop import EventLoop, new_event_loop, run
@@ -59,13 +62,15 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(_LATER[name])
-    value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # who checks types has the names above, and is told of others
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(_LATER[name])
+        value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -201,7 +201,7 @@ class Stream(Awaiting):
     @overload
     def on_recv(
         self,
-        callback: Callable[[list[Any]], object] | None,
+        callback: Callable[[list[bytes] | list[zmq.Frame]], object] | None,
         copy: bool,
         *,
         max_concurrency: int | None = None,
@@ -233,7 +233,7 @@ class Stream(Awaiting):
     @overload
     def on_recv_batch(
         self,
-        callback: Callable[[list[list[Any]]], object] | None,
+        callback: Callable[[list[list[bytes]] | list[list[zmq.Frame]]], object] | None,
         copy: bool,
         limit: int = 256,
         *,

@@ -21,7 +21,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from zmqstream import _core, _handlers
 from zmqstream.eventloop import (
@@ -37,6 +37,7 @@ from zmqstream.stats import LoopStats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Literal
 
 __all__ = ["DelayedCallback", "IOLoop", "PeriodicCallback", "TimeoutError", "ZMQIOLoop", "install"]
 
@@ -128,6 +129,14 @@ class IOLoop:
     def install(self) -> None:
         """Make this the process-wide loop that instance() returns."""
         IOLoop._instance = self
+
+    @overload
+    @classmethod
+    def current(cls, instance: Literal[True] = True) -> IOLoop: ...
+
+    @overload
+    @classmethod
+    def current(cls, instance: bool) -> IOLoop | None: ...
 
     @classmethod
     def current(cls, instance: bool = True) -> IOLoop | None:

@@ -1,0 +1,82 @@
+"""What type checkers say about on_recv() and its kin. Checked, never run: docs/testing.md.
+
+An error that is expected is ignored by its name, for mypy and for pyright; both say so if there is
+none.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from typing_extensions import assert_type
+
+from zmqstream import ZMQStream
+
+
+def takes_bytes(msg: list[bytes]) -> None: ...
+def takes_frames(msg: list[zmq.Frame]) -> None: ...
+def takes_anything(msg: list[Any]) -> None: ...
+def takes_a_stream(stream: ZMQStream, msg: list[bytes]) -> None: ...
+def takes_a_str(msg: str) -> None: ...
+async def awaits_bytes(msg: list[bytes]) -> int: ...  # type: ignore[empty-body]
+async def awaits_frames(msg: list[zmq.Frame]) -> None: ...
+
+
+def copied(stream: ZMQStream, got: list[list[bytes]]) -> None:
+    stream.on_recv(takes_bytes)
+    stream.on_recv(takes_bytes, copy=True)
+    stream.on_recv(takes_bytes, True)
+    stream.on_recv(takes_anything)
+    stream.on_recv(awaits_bytes)
+    stream.on_recv(None)
+    stream.on_recv(print)
+    stream.on_recv(got.append)
+    stream.on_recv(stream.send_multipart)
+    stream.on_recv(lambda msg: msg[0].decode())
+    stream.stop_on_recv()
+
+    stream.on_recv(takes_frames)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.on_recv(takes_frames, copy=True)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    stream.on_recv(awaits_frames)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.on_recv(takes_a_str)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.on_recv(takes_a_stream)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.on_recv()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def frames(stream: ZMQStream) -> None:
+    stream.on_recv(takes_frames, copy=False)
+    stream.on_recv(takes_frames, False)
+    stream.on_recv(awaits_frames, copy=False)
+    stream.on_recv(takes_anything, copy=False)
+    stream.on_recv(None, copy=False)
+    stream.on_recv(lambda msg: msg[0].buffer, copy=False)
+
+    stream.on_recv(takes_bytes, copy=False)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    stream.on_recv(awaits_bytes, copy=False)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def either(
+    stream: ZMQStream,
+    copy: bool,
+    anything: Callable[[list[Any]], object] | None,
+    both: Callable[[list[bytes] | list[zmq.Frame]], object],
+) -> None:
+    """Who does not know whether it copies cannot know what arrives."""
+    stream.on_recv(anything, copy)
+    stream.on_recv(anything, copy=copy)
+    stream.on_recv(both, copy=copy)
+
+    stream.on_recv(takes_bytes, copy=copy)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def with_the_stream(stream: ZMQStream) -> None:
+    stream.on_recv_stream(takes_a_stream)
+    stream.on_recv_stream(takes_a_stream, copy=True)
+    stream.on_recv_stream(None)
+
+
+def state(stream: ZMQStream) -> None:
+    assert_type(stream.receiving(), bool)
+    assert_type(stream.flush(), int)
+    assert_type(stream.flush(zmq.POLLIN, limit=10), int)
+    stream.flush(limit="10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
