@@ -10,7 +10,9 @@ sdist, wheel = sys.argv[1:]
 with tarfile.open(sdist) as archive:
     listed = {name.partition("/")[2] for name in archive.getnames()} - {""}
 tracked = set(subprocess.check_output(["git", "ls-files"], text=True).split())
-missing = sorted(name for name in tracked - listed if not name.startswith((".ci/", ".git")))
+missing = sorted(
+    name for name in tracked - listed if not name.startswith((".ci/", ".git", ".pre-commit"))
+)
 if missing:
     sys.exit(f"missing in the sdist: {missing}")
 if generated := sorted(n for n in listed if n.endswith((".c", ".so", ".pyc")) and n not in tracked):

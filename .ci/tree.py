@@ -1,0 +1,29 @@
+"""docs/design.md's tree has all files of the package, and no others, and every folder."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+text = Path("docs/design.md").read_text(encoding="utf-8")
+tree = re.search(r"```\w*\n(zmqstream/\n.*?)```", text, re.S)
+if tree is None:
+    sys.exit("docs/design.md: no tree")
+listed, folders = set(), set()
+inside = ""
+for line in tree.group(1).splitlines():
+    if not line.startswith(" "):
+        inside = line.split()[0].rstrip("/")
+        folders |= set(re.findall(r"(\w+)/", re.match(r"(?:\w+/\s*)*", line).group()))
+    elif inside == "zmqstream" and (entry := re.match(r"  (\S+)  ", line)):
+        listed.add(entry.group(1).rstrip("/"))
+
+tracked = subprocess.check_output(["git", "ls-files"], text=True).split()
+there = {Path(name).parts[1] for name in tracked if name.startswith("zmqstream/")} - {"py.typed"}
+# a fragment's own declarations stand beside it
+there -= {name for name in there if name.endswith(".pxd") and name[:-1] + "i" in there}
+tops = {Path(name).parts[0] for name in tracked if "/" in name and not name.startswith(".")}
+wrong = [f"no {name} there" for name in sorted((listed - there) | (folders - tops))]
+wrong += [f"{name} is missing" for name in sorted((there - listed) | (tops - folders))]
+if wrong:
+    sys.exit("docs/design.md, the tree: " + ", ".join(wrong))
