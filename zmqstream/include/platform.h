@@ -9,6 +9,10 @@
 
 #if defined _WIN32
 
+#define PSAPI_VERSION 2  /* EnumProcessModules() is kernel32's: no library of its own to link with */
+#if !defined WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
 #include <windows.h>
 
 static inline int64_t zs_now (void)
@@ -109,7 +113,7 @@ static inline void *zs_library_open (const char *path)
     DWORD bytes = 0;
     DWORD i;
     (void) path;
-    if (!K32EnumProcessModules (GetCurrentProcess (), modules, sizeof modules, &bytes))
+    if (!EnumProcessModules (GetCurrentProcess (), modules, sizeof modules, &bytes))
         return NULL;
     for (i = 0; i < bytes / sizeof (HMODULE) && i < 1024; i++)
         if (GetProcAddress (modules[i], "zmq_msg_recv"))
