@@ -45,5 +45,6 @@ lanes_end() {
 
 lanes_kill() {
     local pid
-    for pid in "${!lane_name[@]}"; do kill -- "-$pid" 2> /dev/null || true; done
+    for pid in "${!lane_name[@]}"; do kill -- "-$pid" || true; done 2> /dev/null
+    wait 2> /dev/null || true
 }
