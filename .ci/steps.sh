@@ -57,15 +57,12 @@ PYTHON
 }
 
 # The oldest of them with the oldest pyzmq; 3.12 with the counters that the tests balance.
-build() {
+suite() {
     [ "$1" != 12 ] || export ZMQSTREAM_COUNTERS=1
     environment "3.$1" "$(python_3 "$1")"
     local pyzmq=pyzmq
     [ "$1" != 10 ] || pyzmq=pyzmq==27.0.0
     "$work/3.$1/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[test]" "$pyzmq"
-}
-
-suite() {
     cd "$work/outside"
     timeout 600 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider tests
 }
@@ -97,6 +94,13 @@ types() {
     local allowed=$PWD/tests/stubtest-allowlist.txt
     cd "$work"
     python -m mypy.stubtest zmqstream._core --allowlist "$allowed"
+}
+
+# Every page, without a warning. The suite runs the blocks of code in them.
+docs() {
+    environment docs
+    "$work/docs/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[docs]"
+    "$work/docs/bin/sphinx-build" -q -W -n docs "$work/html"
 }
 
 # The guides, with the programs that they are about, and their benchmarks.

@@ -32,7 +32,6 @@ core = ctrace
 plugins = Cython.Coverage
 source = zmqstream
 parallel = true
-sigterm = true
 patch = _exit, fork, subprocess
 data_file = {folder}/.coverage
 disable_warnings = no-data-collected, module-not-measured, module-not-imported

@@ -80,3 +80,36 @@ def state(stream: ZMQStream) -> None:
     assert_type(stream.flush(), int)
     assert_type(stream.flush(zmq.POLLIN, limit=10), int)
     stream.flush(limit="10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def takes_batches(msgs: list[list[bytes]]) -> None: ...
+def takes_frame_batches(msgs: list[list[zmq.Frame]]) -> None: ...
+async def awaits_batches(msgs: list[list[bytes]]) -> None: ...
+
+
+def batches(stream: ZMQStream) -> None:
+    stream.on_recv_batch(takes_batches)
+    stream.on_recv_batch(takes_batches, limit=10)
+    stream.on_recv_batch(awaits_batches, max_concurrency=1)
+    stream.on_recv_batch(takes_frame_batches, copy=False)
+    stream.on_recv_batch(None)
+
+    stream.on_recv_batch(takes_bytes)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.on_recv_batch(takes_frame_batches)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.on_recv_batch(takes_batches, copy=False)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+async def awaited(stream: ZMQStream) -> None:
+    stream.on_recv(awaits_bytes, max_concurrency=8)
+    assert_type(await stream.recv_multipart(), list[bytes])
+    assert_type(await stream.recv_multipart(copy=False), list[zmq.Frame])
+    assert_type(await stream.recv(), bytes)
+    assert_type(await stream.recv(copy=False), zmq.Frame)
+    async for msg in stream:
+        assert_type(msg, list[bytes])
+    async with stream as same:
+        assert_type(same, ZMQStream)
+    assert_type(await stream.aclose(), int)
+    assert_type(await stream.aclose(timeout=1.5), int)
+
+    stream.on_recv(awaits_bytes, max_concurrency="8")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]

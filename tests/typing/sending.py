@@ -57,6 +57,33 @@ def outcomes(stream: ZMQStream) -> None:
     stream.on_err(failed_so)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def limits(stream: ZMQStream) -> None:
+    stream.set_write_buffer_limits(high=1000, low=100, high_bytes=1 << 20, policy="drop_oldest")
+    assert_type(stream.get_write_buffer_size(), int)
+    assert_type(stream.get_write_buffer_bytes(), int)
+    stream.on_drain(stream.stop_on_recv)
+    stream.on_drain(None)
+    stream.send_multipart([b"a"], timeout=1.5)
+    stream.send(b"a", timeout=1)
+    await stream.drain()
+    await stream.asend_multipart([b"a"], timeout=1.5)
+    await stream.asend(b"a")
+
+    stream.set_write_buffer_limits(1000, policy="forget")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.send(b"a", timeout="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await stream.asend("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stream.on_drain(told)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def monitored(event: dict[str, Any]) -> None: ...
+
+
+def watching(stream: ZMQStream) -> None:
+    stream.on_monitor(monitored)
+    stream.on_monitor(monitored, zmq.EVENT_CONNECTED)
+    stream.on_monitor(None)
+
+
 def the_end(stream: ZMQStream) -> None:
     stream.set_close_callback(stream.stop_on_recv)
     stream.set_close_callback(None)
