@@ -1,8 +1,10 @@
 # The steps of .ci/run, as functions. To be sourced.
+#
+# timeout --foreground: it stays in the process group of its lane, which may be ended as a whole.
 
 # The README's command: builds here, and runs the whole suite on the newest pyzmq.
 readme() {
-    timeout 600 python3 dev.py test -o faulthandler_timeout=60
+    timeout --foreground 600 python3 dev.py test -o faulthandler_timeout=60
 }
 
 # A virtual environment of python3, or of another Python: environment NAME [PYTHON]
@@ -64,7 +66,7 @@ suite() {
     [ "$1" != 10 ] || pyzmq=pyzmq==27.0.0
     "$work/3.$1/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[test]" "$pyzmq"
     cd "$work/outside"
-    timeout 600 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider tests
+    timeout --foreground 600 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider tests
 }
 
 # CPython's tests of asyncio, where streams are busy on each loop.
@@ -107,15 +109,15 @@ docs() {
 guides() {
     environment programs
     "$work/programs/bin/pip" install "$(echo "$work"/dist/*.whl)[programs,test]"
-    timeout 300 "$work/programs/bin/pytest" -q -o faulthandler_timeout=100 tests/test_guides.py
+    timeout --foreground 300 "$work/programs/bin/pytest" -q -o faulthandler_timeout=100 tests/test_guides.py
     for bench in ipyparallel_tasks kernel_output; do
-        timeout 300 "$work/programs/bin/python" "bench/programs/$bench.py" --quick
+        timeout --foreground 300 "$work/programs/bin/python" "bench/programs/$bench.py" --quick
     done
 }
 
 # pyzmq's own tests of ZMQStream, with ours in its place.
 pyzmq() {
-    timeout 600 python3 tests/suites/run.py pyzmq --runs 1 --no-stock --work "$work/suites" \
+    timeout --foreground 600 python3 tests/suites/run.py pyzmq --runs 1 --no-stock --work "$work/suites" \
         --zmqstream "$(echo "$work"/dist/*.whl)" -- -k test_zmqstream \
         || { cat "$work"/suites/runs/*/log.txt; return 1; }
 }
