@@ -4,7 +4,7 @@
 
 # The README's command: builds here, and runs the whole suite on the newest pyzmq.
 readme() {
-    timeout --foreground 600 python3 dev.py test -o faulthandler_timeout=60
+    timeout --foreground 900 python3 dev.py test -o faulthandler_timeout=60
 }
 
 # A virtual environment of python3, or of another Python: environment NAME [PYTHON]
@@ -66,7 +66,7 @@ suite() {
     [ "$1" != 10 ] || pyzmq=pyzmq==27.0.0
     "$work/3.$1/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[test]" "$pyzmq"
     cd "$work/outside"
-    timeout --foreground 600 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider tests
+    timeout --foreground 900 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider tests
 }
 
 # CPython's tests of asyncio, where streams are busy on each loop.
@@ -117,7 +117,7 @@ guides() {
 
 # pyzmq's own tests of ZMQStream, with ours in its place.
 pyzmq() {
-    timeout --foreground 600 python3 tests/suites/run.py pyzmq --runs 1 --no-stock --work "$work/suites" \
+    timeout --foreground 900 python3 tests/suites/run.py pyzmq --runs 1 --no-stock --work "$work/suites" \
         --zmqstream "$(echo "$work"/dist/*.whl)" -- -k test_zmqstream \
         || { cat "$work"/suites/runs/*/log.txt; return 1; }
 }
