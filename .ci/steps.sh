@@ -122,6 +122,20 @@ pyzmq() {
         || { cat "$work"/suites/runs/*/log.txt; return 1; }
 }
 
+# Instruction counts of five works against a baseline, where that is of such a machine.
+guard() {
+    debian valgrind
+    "$ZMQSTREAM_VENV/bin/python" bench/guard.py
+}
+
+# Debian's package of a program, if it is not there: debian PROGRAM [PACKAGE]. What needs it says so
+# itself, and leaves out what cannot be done.
+debian() {
+    command -v "$1" > /dev/null && return
+    { apt-get -q update && apt-get -q install --yes "${2:-$1}"; } \
+        || echo "There is no $1 here, and it cannot be installed: apt-get install ${2:-$1}"
+}
+
 # The benchmarks run; their figures are not judged here.
 bench() {
     "$ZMQSTREAM_VENV/bin/pip" install '.[bench]'

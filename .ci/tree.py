@@ -14,7 +14,7 @@ inside = ""
 for line in tree.group(1).splitlines():
     if not line.startswith(" "):
         inside = line.split()[0].rstrip("/")
-        folders |= set(re.findall(r"(\w+)/", re.match(r"(?:\w+/\s*)*", line).group()))
+        folders |= set(re.findall(r"(\w+)/", re.match(r"(?:\w+/(?!:)\s*)*", line).group()))
     elif inside == "zmqstream" and (entry := re.match(r"  (\S+)  ", line)):
         listed.add(entry.group(1).rstrip("/"))
 
