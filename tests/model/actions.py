@@ -14,9 +14,12 @@ from typing import NamedTuple
 import zmq
 
 from model.callbacks import ERRORS
+from model.flow import Limit, TellRoom
 from model.links import LINKS, Link
+from model.tasks import Await, Cancel, Drain, Finish, SendAwaited
 
 SIZES = (0, 1, 20, 33, 34, 100, 600, 20_000)
+TIMEOUTS = (0.0002, 0.003)  # of sends, in seconds
 COUNTS = (1,) * 18 + (2, 3, 10, 10, 30, 300)  # of messages; the last, more than a turn's budget
 MOST_LINKS = 4  # open at the same time
 
@@ -102,13 +105,14 @@ class Send(NamedTuple):
     parts: bool = False  # frame by frame, with SNDMORE
     echo: bool = False  # also the Frames that were received last
     count: int = 1
+    timeout: float | None = None  # seconds
 
     @classmethod
     def draw(cls, pick):
         return cls(
             pick.integer(0, 5), pick.sizes(), pick.choice(tuple(FORMS)), not pick.chance(3),
             pick.chance(3), pick.chance(3), pick.integer(0, 3), pick.chance(3), pick.chance(6),
-            pick.chance(6), pick.choice(COUNTS),
+            pick.chance(6), pick.choice(COUNTS), pick.choice((None,) * 10 + TIMEOUTS),
         )  # fmt: skip
 
     def do(self, world):
@@ -117,6 +121,10 @@ class Send(NamedTuple):
             return
         ours = not world.home.reference
         track = self.track and not self.copy and self.form != "Frame" and not self.echo
+        options = {"copy": self.copy, "track": track}
+        if self.timeout is not None and ours:
+            options["timeout"] = self.timeout
+        own = ours and (self.own or self.timeout is not None)  # who else would tell which expired?
         for _ in range(self.count):
             message = stream.new_message(self.peer, self.sizes, False)
             if self.echo:
@@ -125,10 +133,8 @@ class Send(NamedTuple):
             if self.echo and world.frames:
                 given[-len(world.frames) :] = world.frames
             message.status = None if self.copy else zmq.MessageTracker if track else object
-            stream.send(
-                message, given, self.own and ours, self.parts and ours,
-                copy=self.copy, track=track,
-            )  # fmt: skip
+            message.timed = "timeout" in options
+            stream.send(message, given, own, self.parts and ours, **options)
             if self.mutate and ours:
                 self.change(given)
 
@@ -177,16 +183,23 @@ class Receive(NamedTuple):
     copy: bool = True
     with_stream: bool = False
     coroutine: bool = False
+    bound: int | None = None  # max_concurrency
+    batch: int | None = None  # on_recv_batch(), and its limit
 
     @classmethod
     def draw(cls, pick):
-        return cls(pick.integer(0, 5), not pick.chance(3), pick.chance(3), pick.chance(6))
+        return cls(
+            pick.integer(0, 5), not pick.chance(3), pick.chance(3), pick.chance(4),
+            pick.choice((None, 1, 1, 3)), pick.choice((None, None, None, 1, 3, 256)),
+        )  # fmt: skip
 
     def do(self, world):
         if stream := world.stream(self.stream, "ins"):
-            # pyzmq's class starts coroutines on the loop of the thread, whichever that is
-            coroutine = self.coroutine and not world.home.reference
-            stream.receive(self.copy, self.with_stream, coroutine)
+            if world.home.reference:
+                # pyzmq's class starts coroutines on the loop of the thread, whichever that is
+                stream.receive(self.copy, self.with_stream, False)
+            else:
+                stream.receive(*self[1:])
 
 
 class Pause(NamedTuple):
@@ -216,7 +229,8 @@ class Tell(NamedTuple):
 
     def do(self, world):
         if stream := world.stream(self.stream, "outs"):
-            if self.sends or stream.link.may_be_untold:
+            may_be_untold = stream.link.may_be_untold and not stream.may_drop()
+            if self.sends or may_be_untold:
                 stream.tell(self.sends, self.with_stream)
             if not world.home.reference:
                 stream.tell_errors(self.errors)
@@ -244,7 +258,7 @@ class Touch(NamedTuple):
         stream = world.stream(self.stream)
         if stream is None or world.home.reference:
             return
-        world.raw_use = True
+        stream.raw_use = True
         if self.throttled:
             end = time.monotonic() + 0.002
             while time.monotonic() < end:
@@ -383,9 +397,9 @@ class Quiet(NamedTuple):
 
 IN_CALLBACKS = (
     Send, Send, PeerSend, PeerSend, PeerReceive, Receive, Pause, Tell, Touch, Flush, Flush, Close,
-    Connect,
+    Connect, Limit, TellRoom, SendAwaited, Await, Drain, Cancel, Finish,
 )  # fmt: skip
 EVERYWHERE = (
     Run, Send, PeerSend, Receive, Plan, Quiet, Flush, Touch, Pause, Tell, Soon, PeerReceive,
-    Connect, Close, Open,
+    Connect, Close, Open, Limit, TellRoom, SendAwaited, Await, Drain, Cancel,
 )  # fmt: skip

@@ -85,7 +85,7 @@ class Link:
         for end in self.others:
             used = end.socket
             if isinstance(end, Stream) and end.stream is not None:
-                used, end.world.raw_use = end.stream, True
+                used, end.raw_use = end.stream, True
             used.connect(self.bound.socket.last_endpoint.decode())
         for end in [self.hub, *self.peers]:
             if end.kind == zmq.SUB:

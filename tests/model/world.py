@@ -29,6 +29,7 @@ class World:
         self.numbers = itertools.count()
         self.messages = {}
         self.streams, self.raws, self.links = [], [], []
+        self.tasks = []  # that await something of a stream
         self.frames = []  # zmq.Frames of the last message that was received with copy=False
         self.stack = []  # flushes and closes under way, innermost last
         self.in_callback = 0
@@ -37,7 +38,6 @@ class World:
         self.unreported = []  # [(stream, exception)] that the loop's handler is to get
         self.leaving = None  # the exception that is to leave the loop
         self.scheduled = 0  # handles and coroutines that have not yet run
-        self.raw_use = False  # somebody used the raw socket of a stream
         self.look = None  # called after each event while somebody waits
         self.hold, self.holds = "", 0  # see begin_hold()
         self.log = []
@@ -168,9 +168,6 @@ class World:
         ensure(not self.log, "logged:", self.log)
         for stream in self.streams:
             stream.check()
-        if not self.raw_use and self.home.name.startswith("own"):
-            repaired = self.loop._reactor.repaired
-            ensure(not repaired, "edges were lost without raw use:", repaired, kind="stalled")
 
     # -- running the loop ----------------------------------------------------------------------
 
@@ -212,6 +209,7 @@ class World:
         for stream in self.streams:
             if stream.open and stream.untold and not stream.stream.sending():
                 stream.all_sent()
+            stream.check_quiet()
         self.check_reports()
         ensure(not self.unreported, "not reported:", self.unreported)
 
@@ -255,8 +253,8 @@ class World:
         """What has still to happen, or None."""
         if self.scheduled:
             return f"{self.scheduled} handles or coroutines have not run"
-        for stream in self.streams:
-            if unmet := stream.open and stream.unmet():
+        for each in [*self.tasks, *(stream for stream in self.streams if stream.open)]:
+            if unmet := each.unmet():
                 return unmet
         for raw in self.raws:
             for pipe in raw.ins if raw.link.instant else ():
@@ -294,8 +292,13 @@ class World:
                     for stream in self.streams:
                         # libzmq 4.3.5 aborts if a socket is closed with LINGER 0 in the middle of
                         # a multipart message on tcp, and the peer closes, too (session_base.cpp)
-                        if stream.link.tcp and stream.open and stream.ins:
-                            stream.receive(True, False, False)
+                        if stream.link.tcp and stream.ins:
+                            self.quiet()
+                            while stream.waiters:
+                                stream.end_receiving()
+                                self.quiet()
+                            if stream.open:
+                                stream.receive(True, False, False)
                     self.quiet()
                     self.check()
                     for link in self.links:
@@ -304,6 +307,7 @@ class World:
                                 end.close()
                     self.quiet()
                     self.check()
+                    ensure(not self.tasks, "there are still tasks:", self.tasks)
         finally:
             self.home.errors.clear()
             self.home.close()
