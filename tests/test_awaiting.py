@@ -597,11 +597,13 @@ def test_another_loop(home, pair):
         asyncio.run(main())
 
 
-def test_a_closed_loop(home, pair):
+@pytest.mark.parametrize("pace", [60, 1e-9], ids=["", "to be let go round"])
+def test_a_closed_loop(home, pair, pace):
     stream, _ = pair
     other, io_loop = home.new_loop()
     first, _ = home.pair()
     lonely = home.stream(first, io_loop=io_loop)
+    lonely.set_turn_limits(seconds=pace)
     other.close()
 
     async def main():

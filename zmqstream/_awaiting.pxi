@@ -189,8 +189,10 @@ cdef class AwaitedMessage(Awaited):
             stream.check_receivable(self.kind)
             if stream.receivers:
                 return self.wait(False)
-            if spent(&stream.paced) and stream.pace_over():
-                return self.wait(True)
+            if spent(&stream.paced):
+                stream.check_running()  # before the loop is asked for anything
+                if stream.pace_over():
+                    return self.wait(True)
         elif stream.state == CLOSED or stream.closing:
             self.waiting = False
             stream.check_receivable(self.kind)
@@ -223,9 +225,7 @@ cdef class AwaitedMessage(Awaited):
         """Stand in line; `pausing`, only to let the loop go once round."""
         cdef Awaiting stream = self.stream
         cdef object result = None
-        if pausing:
-            stream.check_running()
-        else:
+        if not pausing:
             stream.begin_pace()
             result = self.sleep(stream.reactor.loop)
         if not self.waiting:

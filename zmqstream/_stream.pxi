@@ -259,6 +259,7 @@ cdef class Stream(Awaiting):
         self.check_thread("set_turn_limits")
         self.turn_messages = min(messages, INT_MAX)
         self.turn_ns = <int64_t> min(turn_ns, LONGEST_NS)
+        self.begin_pace()
 
     def set_callback_timing(self, bint enabled):
         """Have the time that callbacks take counted, for stats(): two looks at a clock for each."""
