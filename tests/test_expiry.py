@@ -2,9 +2,12 @@
 
 import asyncio
 import errno
+import gc
+import itertools
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 import zmq
@@ -271,3 +274,71 @@ def test_a_subclass_sees_the_timeout(home):
     stream.send_string("x", timeout=6)
     stream.send_json("x")
     assert seen == [5, 6, None]
+
+
+def test_many_that_expire_at_once_leave_the_loop_its_turns(home, stalled):
+    stream, told, _ = stalled
+    stream.set_turn_limits(messages=10)
+    rounds = []
+
+    def count():
+        rounds.append(len(told))
+        if len(told) < 100:
+            home.loop.call_soon(count)
+
+    for _ in range(100):
+        stream.send(b"x", timeout=0.01)
+    home.loop.call_soon(count)
+    home.wait(told, 100)
+    steps = [after - before for before, after in itertools.pairwise(rounds)]
+    assert max(steps) <= 10
+
+
+def test_memory_is_bounded_behind_a_message_that_nobody_takes(home, stalled):
+    """What expires or is taken back leaves nothing in the queue, and what stays keeps its order."""
+    stream, told, connect = stalled
+    stream.send(b"head")
+    waiting = []
+
+    async def main():
+        for i in range(1000):
+            stream.asend(b"taken back").close()
+            if i % 100 == 50:
+                stream.send(b"%d" % i)
+                stream.send(b"%d'" % i, timeout=1000)
+                waiting.append(stream.asend(b'%d"' % i))
+
+    home.run(main())
+    extras = [o for o in gc.get_objects() if type(o).__name__ == "SendExtra"]
+    assert len(extras) < 200
+    del extras
+    waiting.pop(3).close()
+    peer = connect()
+    home.drained(stream)
+    names = [b"%d" % i for i in range(50, 1000, 100)]
+    expected = [n + end for n in names for end in (b"", b"'", b'"')]
+    expected.remove(b'350"')
+    assert [peer.recv() for _ in range(30)] == [b"head", *expected]
+    assert len(told) == 21
+    assert not expired(told)
+
+
+def test_nothing_is_kept_of_what_has_expired(home, stalled):
+    stream, _told, _ = stalled
+    stream.send(b"head")
+
+    class Callback:
+        def __init__(self, done):
+            self.done = done
+
+        def __call__(self, message, status):
+            self.done.append(status)
+
+    done = home.recorder()
+    callback = Callback(done)
+    kept = weakref.ref(callback)
+    stream.send(b"x", callback=callback, timeout=0.01)
+    del callback
+    home.wait(done)
+    home.settle()
+    assert kept() is None

@@ -179,6 +179,7 @@ cdef class AwaitedSend(Awaited):
 @cython.final
 cdef class AwaitedMessage(Awaited):
     """Until there is a message."""
+            self.extra.forget()
 
     cdef object step(self):
         cdef Awaiting stream = self.stream

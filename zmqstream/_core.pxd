@@ -46,6 +46,8 @@ cdef class SendExtra:           # what few messages carry
     cdef SendQueue queue        # where the message waits; None: it has gone
     cdef int64_t place          # which one it is there, counted from the queue's beginning
 
+    cdef int forget(self) noexcept
+
 
 @cython.final
 cdef class SendQueue:
@@ -53,6 +55,7 @@ cdef class SendQueue:
     cdef Py_ssize_t capacity    # a power of two, or 0
     cdef Py_ssize_t head        # index of the oldest
     cdef Py_ssize_t count       # items: messages waiting, and holes between them
+    cdef Py_ssize_t holes       # those: items without frames
     cdef int64_t first          # items that have gone: the place of the oldest
     cdef object extras          # a deque: the SendExtras of those that have one, oldest first; or None
 
@@ -66,6 +69,7 @@ cdef class SendQueue:
     cdef int advance(self) noexcept
     cdef Item *at(self, int64_t place) noexcept
     cdef object withdraw(self, SendExtra extra)
+    cdef int close_up(self) except -1
     cdef int clear(self) except -1
 
 

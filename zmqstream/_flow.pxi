@@ -312,16 +312,24 @@ cdef class Flow(Outgoing):
         return 0
 
     def _on_expiry(self):
+        cdef Budget budget
         cdef int64_t now = zs_now()
         cdef SendExtra extra
         self.timer = None
         if self.reactor.generation != fork_generation:
             return
+        budget.left = self.turn_messages
+        budget.unlooked = budget.looked = 1
+        budget.last = now
+        budget.pace = self.turn_ns // LOOKS
+        budget.deadline = now + self.turn_ns
         try:
             while self.timed and self.timed[0][0] <= now:
                 extra = heappop(self.timed)[2]
                 if extra.queue is not None:
                     self.expire(extra, False)
+                if spent(&budget):
+                    break  # as in a turn: the timer is set anew
         finally:
             if self.state != CLOSED:
                 self.leave()
@@ -330,7 +338,10 @@ cdef class Flow(Outgoing):
         cdef object frames = self.withdraw(extra)
         zs_count(ZS_FAILED, 1)
         self.expired += 1
-        return self.tell(frames, extra, MessageExpired(), raising)
+        try:
+            return self.tell(frames, extra, MessageExpired(), raising)
+        finally:
+            extra.forget()
 
     cdef object withdraw(self, SendExtra extra):
         """Take a message out of the queue where it stands. Returns its frames."""

@@ -2,14 +2,16 @@
 #
 # An item owns its frames and costs 24 bytes beside them. What the few messages carry that have a
 # callback, a tracker or a deadline stands in a deque beside the ring, where the garbage collector
-# sees it. Such a message can be withdrawn from the middle: that leaves an item without frames,
-# which goes when it has become the oldest. So if there is an oldest, it is a message.
+# sees it. Such a message can be withdrawn from the middle: that leaves an item without frames, a
+# hole, which goes when it has become the oldest. So if there is an oldest, it is a message. Behind
+# one that nobody takes holes would pile up: when most of the ring is holes, it is closed up.
 
 from cpython.mem cimport PyMem_Realloc
 
 cdef enum:
     SMALLEST_RING = 8
     KEPT_RING = 1024  # a larger ring is given back when it has run empty
+    FEW_HOLES = 64    # so many are left where they are
 
 
 @cython.final
@@ -22,12 +24,17 @@ cdef class SendExtra:
         self.tracker = tracker
         self.deadline = deadline
 
+    cdef int forget(self) noexcept:
+        """All has been told. A hole in the queue may keep this for long, and drop it at any time."""
+        self.callback = self.context = self.tracker = self.awaited = None
+        return 0
+
 
 @cython.final
 cdef class SendQueue:
     def __cinit__(self):
         self.items = NULL
-        self.capacity = self.head = self.count = 0
+        self.capacity = self.head = self.count = self.holes = 0
 
     def __dealloc__(self):
         while self.count:
@@ -97,6 +104,7 @@ cdef class SendQueue:
         cdef object result
         self.advance()
         while self.count and self.items[self.head].frames is NULL:
+            self.holes -= 1
             self.extras.popleft()
             self.advance()
         if self.count == 0:
@@ -130,8 +138,39 @@ cdef class SendQueue:
         frames = <object> item.frames
         item.frames = NULL
         item.size = 0
+        self.holes += 1
         Py_DECREF(frames)
+        if self.holes > FEW_HOLES and self.holes > self.count // 2:
+            try:
+                self.close_up()
+            except MemoryError:  # it has been withdrawn all the same; the next one tries again
+                pass
         return frames
+
+    cdef int close_up(self) except -1:
+        """Move what waits together, so that there are no holes."""
+        cdef int64_t first = self.first
+        cdef Py_ssize_t count = self.count, kept = 0, seen = 0, i
+        cdef Item *item
+        cdef SendExtra extra
+        cdef list waiting = [extra for extra in list(self.extras) if extra.queue is self]
+        cdef object extras = deque(waiting)
+        # Where that took memory, garbage may have been collected, and a thread may have sent.
+        if self.first != first or self.count != count:
+            return 0
+        for i in range(count):
+            item = &self.items[(self.head + i) & (self.capacity - 1)]
+            if item.frames is NULL:
+                continue
+            if item.has_extra:
+                (<SendExtra> waiting[seen]).place = first + kept
+                seen += 1
+            self.items[(self.head + kept) & (self.capacity - 1)] = item[0]
+            kept += 1
+        self.count = kept
+        self.holes = 0
+        self.extras = extras
+        return 0
 
     cdef SendExtra first_extra(self):
         """The oldest message's extra, left where it is."""
