@@ -1,6 +1,7 @@
 """Promise 15: a queue that is bounded when asked, and who is told when there is room."""
 
 import asyncio
+import logging
 import math
 import threading
 
@@ -600,3 +601,87 @@ def test_limits_by_their_public_names():
     assert issubclass(zmqstream.MessageDropped, zmq.ZMQError)
     assert zmqstream.MessageDropped().errno == zmq.ENOBUFS
     assert math.isfinite(zmqstream.MessageExpired().errno)
+
+
+def test_a_drop_while_a_turn_finds_no_room_is_told(home):
+    """No event of the socket would tell of it: the peer has stalled."""
+    socket, peer = home.pair(zmq.DEALER, zmq.ROUTER, sndhwm=1, rcvhwm=1)
+    stream = home.stream(socket)
+    stream.set_write_buffer_limits(1, policy="drop_newest")
+    told = home.recorder()
+    stream.send(b"first")
+    home.drained(stream)
+    name = peer.recv_multipart()[0]
+    while not stream.sending():
+        stream.send(b"fill")
+        home.settle()
+
+    def answer(message):
+        stream.send(b"one too many", callback=lambda message, status: told.append(status))
+
+    stream.on_recv(answer)
+    home.settle()
+    peer.send_multipart([name, b"question"])
+    home.wait(told)
+    assert type(told[0]) is MessageDropped
+
+
+def test_a_stream_that_is_closed_where_a_drop_is_logged(home, expected_log):
+    """What raises has not been queued: nobody would ever look at that queue again."""
+    stream, _ = stalled(home, high=1, policy="drop_oldest")
+    stream.send(b"1")
+
+    class Closes(logging.Handler):
+        def emit(self, record):
+            stream.close()
+
+    handler = Closes()
+    logging.getLogger("zmqstream").addHandler(handler)
+    try:
+        with pytest.raises(OSError, match="Stream is closed"):
+            stream.send(b"2")
+    finally:
+        logging.getLogger("zmqstream").removeHandler(handler)
+    assert stream.get_write_buffer_size() == 0
+    expected_log("messages are dropped")
+
+
+@pytest.mark.parametrize("how", ["drain", "expire"])
+def test_in_a_loop_that_runs_inside_a_callback(home, how):
+    """As old Jupyter kernels run it: the turn that ends with the callback is not waited for."""
+    if home.name == "uvloop":
+        pytest.skip("it runs in no callback of its own")
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    stream = home.stream(socket)
+    stream.set_write_buffer_limits(2, 0)
+    other, _ = stalled(home)
+    done = home.recorder()
+
+    async def drain():
+        for number in numbers(0, 5):
+            stream.send(number)
+        await stream.drain()
+        return stream.get_write_buffer_size()
+
+    async def expire():
+        with pytest.raises(zmqstream.MessageExpired):
+            await other.asend(b"x", timeout=0.01)
+
+    def inside(message):
+        loop, current = home.loop, asyncio.events._get_running_loop()
+        task = loop.create_task(asyncio.wait_for(drain() if how == "drain" else expire(), 10))
+        outer = asyncio.tasks._current_tasks.pop(loop, None)
+        thread, loop._thread_id = loop._thread_id, None
+        asyncio.events._set_running_loop(None)
+        try:
+            done.append(loop.run_until_complete(task))
+        finally:
+            asyncio.events._set_running_loop(current)
+            loop._thread_id = thread
+            if outer is not None:
+                asyncio.tasks._current_tasks[loop] = outer
+
+    stream.on_recv(inside)
+    peer.send(b"go")
+    home.wait(done)
+    assert done == [0 if how == "drain" else None]

@@ -368,6 +368,7 @@ cdef class Incoming(Sender):
     cdef int64_t bytes_in
 
     cdef int receive_turn(self, Budget *budget) except -1
+    cdef int rest(self) except -1
     cdef int receive_loop(self, Budget *budget) except -1
     cdef int receive_batches(self, Budget *budget) except -1
     cdef int fill(self, list batch, Budget *budget) except -1

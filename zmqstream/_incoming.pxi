@@ -40,11 +40,19 @@ cdef class Incoming(Sender):
         return self.max_alive > 0 and self.alive is not None and len(self.alive) >= self.max_alive
 
     cdef int settle(self) except -1:
-        if self.running or self.state == CLOSED:
-            return 0  # if running: the outermost turn or flush will
-        if self.alert:
+        if self.state == CLOSED:
+            return 0
+        if not self.running:  # or else the outermost turn or flush will
+            self.rest()
+        # Also if the loop runs inside a callback, where somebody may wait for that. And last: it runs
+        # bytecode, and what a thread sends meanwhile must find the stream settled.
+        if self.alert and self.state != CLOSED:
             self.attend()
         if self.clean and self.queue.count == 0 and not self.untold:
+        return 0
+
+    cdef int rest(self) except -1:
+        """Be ready, armed or idle."""
             # The last libzmq call was a receive that found nothing. Before it says so,
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
             self.clean = False  # true once: user code may run before the next operation

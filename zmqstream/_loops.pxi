@@ -436,7 +436,7 @@ cdef class GuestReactor(Reactor):
         if self.retrying:
             self.now = zs_now()
             self.retry_all()
-        if self.ready.first is not NULL:
+        if self.ready.first is not NULL or self.current is not None:  # it runs inside a callback
             self.dispatch()
 
     cdef int dispatch(self) except -1:

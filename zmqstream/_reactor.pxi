@@ -347,6 +347,8 @@ cdef class Reactor:
         if events > 0 and events & source.wanted():
             source.input_due = True
             self.enqueue(source)
+        elif source.state != CLOSED:
+            source.settle()  # for what is no event: levels and deadlines
         return 0
 
     # -- sweeps: edges that user code has swallowed ---------------------------------------------

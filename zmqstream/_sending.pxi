@@ -113,8 +113,10 @@ cdef class Sender(Flow):
         if flags & SNDMORE or self.parts is not None:
             return self.enqueue_parts(frames, flags, extra)
         size = size_of(<PyObject *> frames)
-        if self.policy != WAIT and self.is_full(size) and not self.make_room(frames, size, extra):
-            return 0
+        if self.policy != WAIT and self.is_full(size):
+            if not self.make_room(frames, size, extra):
+                return 0
+            self.check_usable()  # again: where a drop is logged anything may run
         if extra is not None and extra.deadline:
             self.watch_deadline(extra)
         self.enqueue_item(frames, size, flags, extra)
