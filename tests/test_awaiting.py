@@ -7,12 +7,13 @@ import gc
 import itertools
 import sys
 import threading
+import weakref
 
 import pytest
 import zmq
 
 import zmqstream
-from zmqstream import MultipartMessageError
+from zmqstream import MultipartMessageError, eventloop
 
 pytestmark = pytest.mark.ours
 
@@ -882,3 +883,119 @@ def test_asend_to_a_peer_without_room_does_not_hold_up_another(home):
         await asyncio.gather(*stalled)
 
     home.run(main())
+
+
+def test_a_receiver_that_fails_does_not_stand_in_the_way(home):
+    """Woken for a reply that somebody else then takes: it is a REQ's turn to send again."""
+    socket, peer = home.pair(zmq.REQ, zmq.REP)
+    stream = home.stream(socket)
+
+    async def main():
+        await stream.asend(b"1")
+        peer.recv()
+        waiting = start(stream.recv())
+        await iterations()
+        peer.send(b"1")
+        stream.flush(zmq.POLLOUT)  # which wakes it
+        assert stream.socket.recv() == b"1"
+        with pytest.raises(zmq.ZMQError):
+            await waiting
+        await stream.asend(b"2")
+        peer.recv()
+        peer.send(b"2")
+        return await stream.recv()
+
+    assert home.run(main()) == b"2"
+
+
+def test_two_that_await_the_same(home, expected_log):
+    stream = home.stream(home.socket(zmq.PUSH))
+    stream.send(b"0")
+
+    async def main():
+        for awaited in (stream.recv(), stream.asend(b"1"), stream.drain()):
+
+            async def wait(awaited=awaited):
+                return await awaited
+
+            first = start(wait())
+            await iterations()
+            if first.done():  # a PUSH receives nothing
+                assert first.exception().errno == zmq.ENOTSUP
+                continue
+            with pytest.raises(RuntimeError, match="resumed before it is time"):
+                await wait()
+            assert not first.done()
+            peer = home.socket(zmq.PULL)
+            peer.bind(home.address())
+            stream.connect(peer.last_endpoint.decode())
+            assert await first is None
+            stream.disconnect(peer.last_endpoint.decode())
+            stream.send(b"2")
+
+    home.run(main())
+    stream.close(linger=0)
+    expected_log("1 queued messages could not be handed")
+
+
+def test_what_is_awaited_is_made_by_streams_alone(home, pair):
+    stream, _ = pair
+    for awaited in (stream.recv(), stream.asend(b"x"), stream._emptied(), stream.drain()):
+        with pytest.raises(TypeError, match="cannot create"):
+            type(awaited)()
+
+
+def test_an_asend_that_nobody_awaits_and_that_fails_is_logged(home, expected_log):
+    stream = home.stream(home.socket(zmq.PUSH))
+    stream.asend(b"x", timeout=0.01)
+    home.run_until(lambda: stream.stats().expired)
+    gc.collect()
+    expected_log("nobody awaits it: not handed over in time")
+
+    # but not where on_err() was told, nor where who awaited it was cancelled
+    errors = []
+    stream.on_err(errors.append)
+    stream.asend(b"x", timeout=0.01)
+    home.run_until(lambda: errors)
+
+
+def test_the_error_of_an_asend_makes_no_cycle(home):
+    stream = home.stream(home.socket(zmq.PUSH))
+
+    async def main():
+        awaited = stream.asend(b"x", timeout=0.01)
+        try:
+            await awaited
+        except zmqstream.MessageExpired as error:
+            return weakref.ref(error), awaited
+
+    gc.collect()
+    gc.disable()
+    try:
+        error, _awaited = home.run(main())
+        home.settle()
+        assert error() is None
+    finally:
+        gc.enable()
+
+
+def test_an_asend_in_another_streams_callback_makes_nobody_wait_for_a_sweep(home):
+    """It may swallow the event of a message, which is looked for before the loop sleeps."""
+    if home.name == "asyncio-selectors":
+        pytest.skip("there each stream is a reader of its own, and no poll shows a look")
+    socket, _peer = home.pair()
+    stream = home.stream(socket)
+    trigger, other = home.pair()
+    reactor = eventloop.reactor_of(home.loop)
+    polls = home.recorder()
+
+    def act(message):
+        stream.asend(b"x")
+        polls.append(reactor.stats()[1])
+
+    home.stream(trigger).on_recv(act)
+    home.settle()
+    other.send(b"go")
+    home.wait(polls)
+    home.settle()
+    assert reactor.stats()[1] > polls[0]  # each poll comes with such a look

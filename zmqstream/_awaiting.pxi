@@ -42,6 +42,8 @@ cdef class Awaited:
 
     cdef object sleep(self, object loop):
         """What to yield, to be woken by `future`."""
+        if self.future is not None and not self.future.done():
+            raise early()
         self.stream.check_running()
         self.future = loop.create_future()
         return next(self.future.__await__())
@@ -152,9 +154,15 @@ cdef class AwaitedSend(Awaited):
         if not self.told:
             return self.sleep(self.stream.reactor.loop)
         self.ended = True
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None  # its traceback may lead to us
+        if error is not None:
+            raise error
         return self.result
+
+    def __del__(self):
+        if self.error is not None and self.alone and not self.ended:
+            _logger.error(
+                "%r: a message could not be sent, and nobody awaits it: %s", self.stream, self.error)
 
     cdef int tell(self, object error, object result) except -1:
         """What became of it."""
@@ -198,15 +206,16 @@ cdef class AwaitedMessage(Awaited):
             self.waiting = False
             stream.check_receivable(self.kind)
         elif self.future is not None and not self.future.done():
-            raise RuntimeError("what a stream gave to be awaited was resumed before it is time")
+            raise early()
         try:
             message = stream.receive_one(self.copy)
+            result = self.wait(False) if message is None else None
         except BaseException:
             self.ended = True
-            self.abandon()  # or it would hold up those behind it for ever
+            self.abandon()  # who failed must not stand in the way of others
             raise
         if message is None:
-            return self.wait(False)
+            return result
         self.ended = True
         if self.waiting:
             self.waiting = False
@@ -260,11 +269,15 @@ cdef object reused():
     return RuntimeError("what a stream gave to be awaited can be awaited once")
 
 
+cdef object early():
+    return RuntimeError("what a stream gave to be awaited was resumed before it is time")
+
+
+cdef AwaitedNothing NOTHING = AwaitedNothing()
+
 for _type in (AwaitedNothing, AwaitedLevel, AwaitedSend, AwaitedMessage):
     zs_set_slots(<PyObject *> _type, awaited_send, awaited_next)
 del _type
-
-cdef AwaitedNothing NOTHING = AwaitedNothing()
 
 
 cdef class Awaiting(Incoming):
@@ -481,9 +494,9 @@ cdef class Awaiting(Incoming):
         awaited.stream = self
         code = EAGAIN
         if self.queued == 0 and self.parts is None:
+            self.suspect_raw_use()  # first: where that raises, nothing was sent
             self.clean = False
             code = message_out(self.handle(), self.socket_type, <PyObject *> frames, flags)
-            self.suspect_raw_use()
         if code == EAGAIN or code == EINTR:
             extra = awaited.extra = SendExtra(None, None, tracker, deadline)
             extra.awaited = awaited
@@ -505,7 +518,7 @@ cdef class Awaiting(Incoming):
                 self.failed(code)
             else:
                 self.errors += 1
-                self.tell_error(error, False)
+                awaited.alone = not self.tell_error(error, False)
         if spent(&self.paced) and self.pace_over():
             awaited.pausing = True
         return awaited

@@ -414,13 +414,13 @@ cdef class AwaitedSend(Awaited):
     cdef bint told              # of the outcome:
     cdef object error
     cdef object result
+    cdef bint alone             # nobody else was told of that error
     cdef bint pausing           # let the loop go once round first
 
     cdef int tell(self, object error, object result) except -1
 
 
 @cython.final
-@cython.freelist(8)
 cdef class AwaitedMessage(Awaited):
     cdef Kind kind
     cdef bint copy              # bytes rather than Frames

@@ -459,6 +459,6 @@ cdef class GuestReactor(Reactor):
         finally:
             if not call_pending:
                 self.sleeping = True
-                if self.ready.first is not NULL and self.attached:
+                if (self.ready.first is not NULL or self.suspects) and self.attached:
                     self.wake()
         return 0

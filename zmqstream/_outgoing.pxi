@@ -211,6 +211,7 @@ cdef class Outgoing(Source):
             status = extra.tracker
         if extra is not None and extra.awaited is not None:
             return (<AwaitedSend> extra.awaited).tell(error, extra.tracker)
+            (<AwaitedSend> extra.awaited).alone = not told
         if extra is not None and extra.callback is not None:
             callback, context = extra.callback, extra.context
         else:

@@ -13,6 +13,9 @@ static void zs_set_slots (PyObject *o, zs_send send, iternextfunc next)
     PyTypeObject *type = (PyTypeObject *) o;
     type->tp_as_async->am_send = (sendfunc) send;
     type->tp_iternext = next;
+    /* made by streams alone: without one there is nothing to await */
+    type->tp_new = NULL;
+    type->tp_vectorcall = NULL;
 }
 
 /* End an iteration with a result. No error of Cython's kind: it is nobody's to have a traceback. */
