@@ -1,6 +1,7 @@
 """Promises 7, 8 and 16 where memory runs out: each allocation of Python's fails once, and one of
 libzmq's. Nothing is lost in silence, no stream is deaf afterwards. In forked children."""
 
+import asyncio
 import errno
 import gc
 import os
@@ -419,3 +420,64 @@ def test_memory_of_libzmq(home):
         assert pair.failures(None) == 1
 
     fork(child).result()
+
+
+@memory
+def test_memory_in_batches(home):
+    """One message is given up for each failure, and not those of the batch that came before it."""
+
+    def child():
+        pair = Pair(home.name)
+
+        def receive(batch):
+            remove_mem_hooks()  # what fails here is the callback's own
+            for message in batch:
+                pair.received.append(message)
+
+        pair.stream.on_recv_batch(receive)
+        total = 0
+        for n in range(LIMIT):
+            pair.begin()
+            failures = pair.failures(in_loop(pair, n))
+            pair.check_received(failures)
+            total += failures
+        return total
+
+    assert 0 < fork(child).result() < LIMIT
+
+
+@memory
+def test_memory_of_a_receiver(home):
+    """Who fails does not stand in the way of the next."""
+
+    def child():
+        pair = Pair(home.name)
+        pair.stream.on_recv(None)
+
+        async def main():
+            failures = 0
+            for n in range(30):
+                receiver = pair.stream.recv_multipart()
+                receiver.send(None)
+                pair.peer.send_multipart([b"1", b"2" * 1000])
+                await asyncio.sleep(0)
+                pair.stream.flush(zmq.POLLOUT)  # which wakes it
+                set_nomemory(n, n + 1)
+                try:
+                    receiver.send(None)
+                except StopIteration:
+                    pass
+                except OUT_OF_MEMORY:
+                    failures += 1
+                finally:
+                    remove_mem_hooks()
+                pair.peer.send(b"next")
+                got = await pair.stream.recv_multipart()
+                if got != [b"next"]:  # it failed without having received
+                    assert got == [b"1", b"2" * 1000]
+                    assert await pair.stream.recv() == b"next"
+            return failures
+
+        return pair.home.run(main())
+
+    assert 0 < fork(child).result() < 30

@@ -4,6 +4,7 @@ cdef extern from "Python.h":
     PyObject *PyObject_Vectorcall(
         PyObject *callable, PyObject **args, size_t nargs, PyObject *names) noexcept
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    int list_append "PyList_Append"(PyObject *list, PyObject *item) noexcept
 
 cdef extern from *:
     """
@@ -276,14 +277,16 @@ cdef class Incoming(Sender):
     cdef int fill(self, list batch, Budget *budget) except -1:
         """Receive messages into `batch`. Returns a Receipt: LOOK_AROUND if it is full.
 
-        No error of the socket and no signal is met while it has messages: they are delivered first.
+        No error is met, and no signal, while it has messages: they are delivered first. If memory is
+        short, one message is given up, and not those that came before it.
         """
         cdef zmq_msg_t msg
         cdef void *handle
-        cdef int size, code
+        cdef int size, code, kept
         cdef bint copy = self.recv_copy
         cdef Py_ssize_t limit = self.recv_batch
         cdef PyObject *frame
+        cdef PyObject *single
         cdef list message
         lib.msg_init(&msg)
         zs_count(ZS_MSGS, 1)
@@ -291,6 +294,8 @@ cdef class Incoming(Sender):
             while len(batch) < limit:
                 handle = self.handle()
                 if handle is NULL:
+                    if batch:
+                        return BUDGET_SPENT
                     self.failed(ENOTSOCK)
                     return NOTHING_LEFT
                 size = lib.msg_recv(&msg, handle, DONTWAIT)
@@ -303,19 +308,26 @@ cdef class Incoming(Sender):
                 self.messages_in += 1
                 if copy and size < INT_MAX and not lib.msg_more(&msg):
                     frame = new_bytes(<char *> lib.msg_data(&msg), size)
-                    if frame is NULL:
+                    single = NULL if frame is NULL else new_list(1)
+                    if single is NULL:
                         zs_count(ZS_GIVEN_UP, 1)
+                        Py_XDECREF(frame)
                         report_pending(self.reactor.loop, "receiving", self, None)
                         return BUDGET_SPENT
                     self.bytes_in += size
-                    message = [<object> frame]
-                    Py_XDECREF(frame)
+                    PyList_SET_ITEM(single, 0, frame)
+                    kept = list_append(<PyObject *> batch, single)
+                    Py_XDECREF(single)
                 else:
                     message = self.receive_rest(handle, &msg, size, copy)
                     if message is None:
                         zs_count(ZS_GIVEN_UP, 1)
                         return BUDGET_SPENT
-                batch.append(message)
+                    kept = list_append(<PyObject *> batch, <PyObject *> message)
+                if kept < 0:
+                    zs_count(ZS_GIVEN_UP, 1)
+                    report_pending(self.reactor.loop, "receiving", self, None)
+                    return BUDGET_SPENT
                 if size > LARGE_FRAME:
                     lib.msg_close(&msg)
                     lib.msg_init(&msg)
