@@ -212,3 +212,21 @@ def test_timeouts_that_are_none(home, timeout):
     with pytest.raises((ValueError, TypeError), match="aclose: timeout"):
         home.run(stream.aclose(timeout))
     assert not stream.closed()
+
+
+def test_by_two_of_its_own_callbacks(home):
+    """None waits for another that waits for the same."""
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    done = home.recorder()
+
+    async def handle(message):
+        stream.send(message[0])
+        done.append(await stream.aclose())
+
+    stream.on_recv(handle)
+    for number in (b"1", b"2", b"3"):
+        peer.send(number)
+    home.wait(done, 3)
+    assert done == [0, 0, 0]
+    assert [peer.recv() for _ in range(3)] == [b"1", b"2", b"3"]

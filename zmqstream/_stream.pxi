@@ -477,17 +477,24 @@ cdef class Stream(Awaiting):
                     task.cancel()
         return 0
 
-    def _begin_close(self):
-        """aclose() begins: nothing is received any more, and what is queued may still be sent."""
+    def _begin_close(self, task):
+        """aclose() begins, in `task`: nothing is received any more, and what is queued may be sent."""
         self.check_usable()
         self.check_thread("aclose")
         self.set_receiver(None, True, False, 0, None)
         self.closing = True
+        if self.closers is None:
+            self.closers = set()
+        self.closers.add(task)
         self.end_awaiting()
 
+    def _end_close(self, task):
+        """aclose() has ended in `task`."""
+        self.closers.discard(task)
+
     def _callback_tasks(self):
-        """A set of the coroutine callbacks that are alive."""
-        return (self.tasks or set()) | (self.alive or set())
+        """A set of the coroutine callbacks that are alive, without those that wait for its end."""
+        return ((self.tasks or set()) | (self.alive or set())) - self.closers
 
     def _call_on_monitor(self, callback, event, context):
         self.call_back("the on_monitor callback", callback, (event,), context, False)

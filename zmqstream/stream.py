@@ -24,7 +24,6 @@ from zmqstream import _core
 from zmqstream.stats import StreamStats
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from typing_extensions import Self
@@ -234,21 +233,23 @@ class ZMQStream(_core.Stream):
             return 0
         if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
             raise ValueError(f"aclose: timeout must be None or seconds, not negative: {timeout!r}")
-        self._begin_close()
+        task = asyncio.current_task()
+        self._begin_close(task)
         try:
-            await asyncio.wait_for(self._finish(asyncio.current_task()), timeout)
+            await asyncio.wait_for(self._finish(), timeout)
         except (asyncio.TimeoutError, OSError):  # or somebody else has closed it meanwhile
             pass
         finally:
+            self._end_close(task)
             self.close(linger)
         return self._lost
 
-    async def _finish(self, asking: asyncio.Task[Any] | None) -> None:
-        """Wait for callbacks, but not for the one that asks, and for an empty queue."""
+    async def _finish(self) -> None:
+        """Wait for callbacks, but not for those that call aclose(), and for an empty queue."""
         import asyncio
 
         while True:
-            callbacks = self._callback_tasks() - {asking}
+            callbacks = self._callback_tasks()
             if callbacks:
                 await asyncio.wait(callbacks)
             elif self.sending():
