@@ -2,9 +2,13 @@
 
 import asyncio
 import contextvars
+import gc
+import weakref
 
 import pytest
 import zmq
+
+from zmqstream._monitor import Monitor
 
 pytestmark = pytest.mark.ours
 
@@ -181,3 +185,19 @@ def test_many_streams_leave_no_descriptors(home):
         once()
     # libzmq closes sockets in a thread of its own
     home.run_until(lambda: len(os.listdir("/proc/self/fd")) < before + 10)
+
+
+def test_nothing_is_kept_of_it_when_the_stream_is_closed(home, monitored):
+    stream, *_ = monitored
+    stream.on_monitor(print, zmq.EVENT_LISTENING)
+    gc.collect()
+    gc.disable()
+    try:
+        (monitor,) = (o for o in gc.get_objects() if isinstance(o, Monitor))
+        kept = weakref.ref(monitor)
+        del monitor
+        stream.close()
+        home.settle()
+        assert kept() is None
+    finally:
+        gc.enable()
