@@ -179,6 +179,7 @@ cdef class AwaitedSend(Awaited):
         if self.extra is not None and self.extra.queue is not None:
             zs_count(ZS_UNSENT, 1)
             stream.withdraw(self.extra)
+            self.extra.forget()
             stream.leave()
         self.extra = None
         return 0
@@ -187,7 +188,6 @@ cdef class AwaitedSend(Awaited):
 @cython.final
 cdef class AwaitedMessage(Awaited):
     """Until there is a message."""
-            self.extra.forget()
 
     cdef object step(self):
         cdef Awaiting stream = self.stream

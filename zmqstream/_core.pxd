@@ -269,7 +269,7 @@ cdef class Outgoing(Source):
     cdef object err_context
     cdef set tasks              # of coroutine callbacks, until they end; None: never any
 
-    cdef int drain(self, Budget *budget) except -1
+    cdef int send_queued(self, Budget *budget) except -1
     cdef bint has_flushed(self, Budget *budget) noexcept
     cdef int interrupted(self) except -1
     cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1
@@ -368,8 +368,8 @@ cdef class Incoming(Sender):
     cdef int64_t messages_in    # what stats() tells
     cdef int64_t bytes_in
 
-    cdef int receive_turn(self, Budget *budget) except -1
     cdef int rest(self) except -1
+    cdef int receive_turn(self, Budget *budget) except -1
     cdef int receive_loop(self, Budget *budget) except -1
     cdef int receive_batches(self, Budget *budget) except -1
     cdef int fill(self, list batch, Budget *budget) except -1
@@ -414,8 +414,8 @@ cdef class AwaitedSend(Awaited):
     cdef SendExtra extra        # of the message, as long as it is queued
     cdef bint told              # of the outcome:
     cdef object error
-    cdef object result
     cdef bint alone             # nobody else was told of that error
+    cdef object result
     cdef bint pausing           # let the loop go once round first
 
     cdef int tell(self, object error, object result) except -1

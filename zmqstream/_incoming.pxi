@@ -49,11 +49,11 @@ cdef class Incoming(Sender):
         # bytecode, and what a thread sends meanwhile must find the stream settled.
         if self.alert and self.state != CLOSED:
             self.attend()
-        if self.clean and self.queue.count == 0 and not self.untold:
         return 0
 
     cdef int rest(self) except -1:
         """Be ready, armed or idle."""
+        if self.clean and self.queue.count == 0 and not self.untold:
             # The last libzmq call was a receive that found nothing. Before it says so,
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
             self.clean = False  # true once: user code may run before the next operation
@@ -96,7 +96,7 @@ cdef class Incoming(Sender):
             if self.input_due and self.recv_callback is not None and not more and not self.full():
                 more = self.receive_turn(&budget) == BUDGET_SPENT
             if self.queue.count and not more and not self.blocked and self.held != self.reactor.iteration:
-                more = self.drain(&budget)
+                more = self.send_queued(&budget)
             more = more or (parked and self.parked_count > 0)
             self.turns_cut += more
         except BaseException:
@@ -223,7 +223,7 @@ cdef class Incoming(Sender):
                 if self.changes != changes:
                     self.clean = False  # a flush may have set it, and user code ran since
                     return BUDGET_SPENT if spent(budget) else LOOK_AROUND
-                if self.queue.count and not self.blocked and self.drain(budget):
+                if self.queue.count and not self.blocked and self.send_queued(budget):
                     return BUDGET_SPENT
                 if self.changes != changes:
                     return BUDGET_SPENT if spent(budget) else LOOK_AROUND
@@ -266,7 +266,7 @@ cdef class Incoming(Sender):
                 self.received(result, callback)
             self.reactor.check_process()
             if self.changes == changes and not self.full():
-                if self.queue.count and not self.blocked and self.drain(budget):
+                if self.queue.count and not self.blocked and self.send_queued(budget):
                     return BUDGET_SPENT
             if receipt == BUDGET_SPENT:
                 return BUDGET_SPENT
@@ -413,7 +413,7 @@ cdef class Incoming(Sender):
             ):
                 one.left = 1
                 try:
-                    self.drain(&one)
+                    self.send_queued(&one)
                 except BaseException:
                     budget.left -= 1
                     raise

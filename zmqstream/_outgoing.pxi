@@ -86,7 +86,7 @@ cdef class Outgoing(Source):
 
     # -- draining -------------------------------------------------------------------------------
 
-    cdef int drain(self, Budget *budget) except -1:
+    cdef int send_queued(self, Budget *budget) except -1:
         """Hand messages to libzmq, oldest first. Returns 1 if the budget ended it."""
         cdef SendQueue queue = self.queue
         cdef Item *item
@@ -107,6 +107,7 @@ cdef class Outgoing(Source):
                     self.park(peer)
                     parked += 1
                     continue
+                item = &queue.items[queue.head]  # a Frame's bytes take memory: a thread may have sent
             if item.has_extra and self.expire_overdue(queue, budget.raising):
                 if self.has_flushed(budget):
                     return 0
@@ -210,8 +211,8 @@ cdef class Outgoing(Source):
         elif extra is not None:
             status = extra.tracker
         if extra is not None and extra.awaited is not None:
-            return (<AwaitedSend> extra.awaited).tell(error, extra.tracker)
             (<AwaitedSend> extra.awaited).alone = not told
+            return (<AwaitedSend> extra.awaited).tell(error, extra.tracker)
         if extra is not None and extra.callback is not None:
             callback, context = extra.callback, extra.context
         else:
