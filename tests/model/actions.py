@@ -359,16 +359,7 @@ class Soon(NamedTuple):
         return cls(pick.choice(IN_CALLBACKS).draw(pick), pick.choice((None, None, 0, 0.001)))
 
     def do(self, world):
-        def handle():
-            world.scheduled -= 1
-            world.do(self.action)
-            world.event()
-
-        world.scheduled += 1
-        if self.delay is None:
-            world.loop.call_soon(handle)
-        else:
-            world.loop.call_later(self.delay, handle)
+        world.soon(self.action, self.delay)
 
 
 class Run(NamedTuple):

@@ -55,6 +55,7 @@ class Flow:
 
     def limit(self, policy, high, low, high_bytes, low_bytes):
         stream = self.owner.stream
+        self.fallen = self.fallen or self.is_low(self.size())
         stream.set_write_buffer_limits(
             high, low, high_bytes=high_bytes, low_bytes=low_bytes, policy=policy
         )

@@ -253,6 +253,9 @@ class SendAwaited(NamedTuple):
         stream = world.stream(self.stream, "outs")
         if stream is None or world.home.reference or stream.alternating:
             return
+        if not world.loop.is_running():
+            world.soon(self)  # it may only be called there
+            return
         timeout = None if stream.untold or stream.link.tcp else self.timeout
         for _ in range(self.count):
             message = stream.new_message(self.peer % len(stream.outs), self.sizes, False)

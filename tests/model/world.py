@@ -88,6 +88,20 @@ class World:
                     self.check()
                 self.raise_failure()
 
+    def soon(self, action, delay=None):
+        """Do it in a handle of the loop."""
+
+        def handle():
+            self.scheduled -= 1
+            self.do(action)
+            self.event()
+
+        self.scheduled += 1
+        if delay is None:
+            self.loop.call_soon(handle)
+        else:
+            self.loop.call_later(delay, handle)
+
     def stream(self, number, needs=None):
         """An open stream; `needs`: one that has pipes in ("ins") or out ("outs")."""
         streams = [s for s in self.streams if s.open and (needs is None or getattr(s, needs))]
