@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import itertools
+import logging
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import weakref
 import pytest
 import zmq
 
+import zmqstream
 from zmqstream import MessageExpired
 
 pytestmark = pytest.mark.ours
@@ -302,7 +304,7 @@ def test_memory_is_bounded_behind_a_message_that_nobody_takes(home, stalled):
 
     async def main():
         for i in range(1000):
-            stream.asend(b"taken back").close()
+            stream.asend(b"taken back", timeout=1000).close()
             if i % 100 == 50:
                 stream.send(b"%d" % i)
                 stream.send(b"%d'" % i, timeout=1000)
@@ -341,4 +343,55 @@ def test_nothing_is_kept_of_what_has_expired(home, stalled):
     del callback
     home.wait(done)
     home.settle()
+    assert kept() is None
+
+
+def test_an_earlier_deadline_that_comes_later(home, stalled):
+    stream, told, _ = stalled
+    stream.send(b"late", timeout=1000)
+    home.settle()
+    stream.send(b"early", timeout=0.01)
+    home.wait(told)
+    assert expired(told) == [b"early"]
+
+
+def test_deadlines_of_a_long_queue(home, stalled):
+    """They are watched before its turns have come to its end."""
+    stream, told, connect = stalled
+    stream.set_turn_limits(messages=1)
+    loop = home.loop
+    for _ in range(300):
+        stream.send(b"x")
+    stream.send(b"last", timeout=1000)
+    connect()
+    calls = []
+    call_later = loop.call_later
+
+    def watch(delay, callback, *args, **kwargs):
+        if delay > 100:
+            calls.append(stream.get_write_buffer_size())
+        return call_later(delay, callback, *args, **kwargs)
+
+    try:
+        loop.call_later = watch
+    except AttributeError:
+        pytest.skip("this loop's call_later() cannot be watched")
+    home.wait(told, 301)
+    assert calls[0] > 290
+
+
+def test_a_stream_that_is_closed_is_not_kept_by_its_deadlines(home):
+    stream = zmqstream.ZMQStream(home.socket(zmq.PUSH), home.io_loop)
+    stream.on_send(lambda message, status: None)
+    stream.send(b"x", timeout=1000)
+    home.settle()
+    logging.getLogger("zmqstream").disabled = True
+    try:
+        stream.close()
+    finally:
+        logging.getLogger("zmqstream").disabled = False
+    kept = weakref.ref(stream)
+    del stream
+    home.settle()
+    gc.collect()
     assert kept() is None

@@ -254,7 +254,7 @@ cdef class Flow(Outgoing):
 
     def _call_on_drain(self):
         self.drain_due = False
-        if self.state != CLOSED and self.drain_callback is not None:
+        if self.drain_callback is not None:  # it is None when the stream has been closed
             self.call_back(
                 "the on_drain callback", self.drain_callback, (), self.drain_context, False)
             self.leave()

@@ -108,6 +108,8 @@ cdef class Incoming(Sender):
                 self.set_retry(True)
             if more and self.running == 0 and self.index >= 0:
                 self.reactor.enqueue_later(self)
+                if self.alert:
+                    self.attend()
             else:
                 self.leave()
         return 0
