@@ -253,7 +253,7 @@ class Sender(End):
         for pipe in message.pipes:
             pipe.not_sent(message)
 
-    def asent(self, message, outcome):
+    def awaited_sends(self, message, outcome):
         """A task has heard of the outcome."""
         self.world.note(self, f"asend({outcome!r})", message)
         if type(outcome) in NOT_SENT:

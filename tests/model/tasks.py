@@ -143,9 +143,9 @@ class Sending(Task):
         try:
             result = await self.awaited
         except (zmq.ZMQError, OSError) as error:
-            self.owner.asent(self.message, error)
+            self.owner.awaited_sends(self.message, error)
         else:
-            self.owner.asent(self.message, result)
+            self.owner.awaited_sends(self.message, result)
 
     def ends(self):
         self.owner.taken_back(self.message)
