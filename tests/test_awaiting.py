@@ -774,7 +774,11 @@ def test_asend_that_is_cancelled_takes_its_message_back(home):
 
 
 def test_asend_that_is_not_awaited_is_sent_all_the_same(home, pair):
+    """Also where no loop runs, and its pace would be over."""
     stream, peer = pair
+    stream.set_turn_limits(seconds=1e-9)
+    stream.asend(b"at once")
+    assert peer.recv() == b"at once"
     stream.send(b"0")
     stream.asend(b"1")
     home.drained(stream)

@@ -321,7 +321,6 @@ cdef class Awaiting(Incoming):
 
         It may have had many, and this is the first message for a minute: ask it to say so.
         """
-        self.check_running()
         self.begin_pace()
         if self.pace_asked:
             return True
