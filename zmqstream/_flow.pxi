@@ -309,6 +309,7 @@ cdef class Flow(Outgoing):
             self.timer = self.reactor.loop.call_later(
                 max(0, first - zs_now()) * 1e-9, self._on_expiry)
             self.timer_at = first
+            self.reactor.called = True  # our own loop must not sleep by the timers it knew
         return 0
 
     def _on_expiry(self):

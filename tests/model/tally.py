@@ -26,9 +26,13 @@ class Tally:
 
     def drops_untold(self):
         """How many messages were dropped, and who is to be told does not know it yet."""
+        if self.owner.world.home.reference:  # pyzmq's drops nothing
+            return 0
         return self.owner.stream.stats().dropped - self.messages["dropped"]
 
     def expiries_untold(self):
+        if self.owner.world.home.reference:
+            return 0
         return self.owner.stream.stats().expired - self.messages["expired"]
 
     def without_outcome(self, stats):
