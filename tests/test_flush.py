@@ -277,6 +277,31 @@ def test_no_dispatch_in_the_iteration_of_a_flush(home):
     assert [e for e in events if e != "next iteration"] == list(range(10))
 
 
+@pytest.mark.ours
+def test_no_dispatch_before_a_handle_though_the_loop_is_left_again_and_again(home):
+    """What a callback raises to leave the loop ends no iteration."""
+    stream, peer, got = filled(home)
+    other, sender, _ = filled(home, 0)
+    order = []
+    stream.on_recv(lambda message: order.append("message"))
+
+    def leave(message):
+        order.append("left")
+        raise KeyboardInterrupt
+
+    other.on_recv(leave)
+    for _ in range(10):
+        sender.send(b"x")
+    home.loop.call_soon(order.append, "handle")
+    assert stream.flush(limit=1) == 1
+    order.clear()
+    while order.count("left") < 10:  # uvloop may be left once for two of them
+        with pytest.raises(KeyboardInterrupt):
+            home.loop.run_forever()
+    home.run_until(lambda: order.count("message") == 9)
+    assert order.index("handle") < order.index("message")
+
+
 def test_no_dispatch_after_a_flush_in_a_plain_callback(home):
     stream, peer, got = filled(home, 0)
     home.settle()

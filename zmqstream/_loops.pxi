@@ -159,6 +159,9 @@ cdef class HomeReactor(Reactor):
                     return fired
                 if self.called or self.now >= deadline or not self.nothing_changed():
                     return []
+        except BaseException:
+            self.held_for = 0  # the loop is left, and has not run what ends a hold
+            raise
         finally:
             self.current = outer
             self.timers = self.timer_head = None
