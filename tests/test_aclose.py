@@ -230,3 +230,23 @@ def test_by_two_of_its_own_callbacks(home):
     home.wait(done, 3)
     assert done == [0, 0, 0]
     assert [peer.recv() for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+def test_who_waits_for_a_message_is_told_when_it_begins(home, expected_log):
+    """And not when the queue has been handed over, which may take for ever."""
+    stream = home.stream(home.socket(zmq.DEALER))
+    stream.send(b"to nobody")
+
+    async def main():
+        waiting = asyncio.ensure_future(stream.recv())
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(stream.aclose())
+        with pytest.raises(OSError, match="Stream is closed"):
+            await waiting
+        assert not closing.done()
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+    home.run(main())
+    expected_log("1 queued messages")

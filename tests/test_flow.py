@@ -772,3 +772,14 @@ def test_a_drain_that_is_given_up_is_forgotten(home):
             assert kept() is None
 
     home.run(main())
+
+
+def test_no_on_drain_when_the_stream_was_closed_before_its_turn_came(home):
+    stream, connect = stalled(home, high=2, low=1)
+    stream.on_drain(lambda: pytest.fail("called"))
+    for number in numbers(0, 3):
+        stream.send(number)
+    connect()
+    assert stream.flush(zmq.POLLOUT) == 3
+    stream.close()
+    home.settle()

@@ -438,6 +438,7 @@ def test_memory_in_batches(home):
         total = 0
         for n in range(LIMIT):
             pair.begin()
+            pair.arriving += pair.messages()  # a batch that has to grow
             failures = pair.failures(in_loop(pair, n))
             pair.check_received(failures)
             total += failures

@@ -324,3 +324,22 @@ def test_repr_tells_state_endpoint_and_counts(home):
     assert f"tcp://127.0.0.1:{port}, in 1, out 0, queued 0" in text
     stream.close()
     assert f"closed, tcp://127.0.0.1:{port}, in 1" in repr(stream)
+
+
+def test_the_longest_queue_and_what_asend_hands_over_at_once(home):
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    for _ in range(5):
+        stream.send(b"x")
+    home.drained(stream)
+    stream.send(b"x")
+    home.drained(stream)
+    assert stream.stats().peak_queued == 5
+    home.run(_awaited(stream.asend_multipart([b"12", b"345"])))
+    stats = stream.stats()
+    assert (stats.messages_out, stats.bytes_out) == (7, 11)
+    assert [peer.recv_multipart() for _ in range(7)][-1] == [b"12", b"345"]
+
+
+async def _awaited(awaitable):
+    return await awaitable
