@@ -309,11 +309,7 @@ cdef class Awaiting(Incoming):
     # -- pace: half a turn's worth, and another half if the loop has not come by meanwhile -----------
 
     cdef int begin_pace(self) except -1:
-        self.paced.left = max(1, self.turn_messages // 2)
-        self.paced.unlooked = self.paced.looked = 1
-        self.paced.last = zs_now()
-        self.paced.pace = self.turn_ns // (2 * LOOKS)
-        self.paced.deadline = self.paced.last + self.turn_ns // 2
+        begin(&self.paced, max(1, self.turn_messages // 2), self.turn_ns // 2, zs_now())
         return 0
 
     cdef bint pace_over(self) except -1:

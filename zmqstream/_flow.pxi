@@ -319,11 +319,7 @@ cdef class Flow(Outgoing):
         self.timer = None
         if self.reactor.generation != fork_generation:
             return
-        budget.left = self.turn_messages
-        budget.unlooked = budget.looked = 1
-        budget.last = now
-        budget.pace = self.turn_ns // LOOKS
-        budget.deadline = now + self.turn_ns
+        begin(&budget, self.turn_messages, self.turn_ns, now)
         try:
             while self.timed and self.timed[0][0] <= now:
                 extra = heappop(self.timed)[2]

@@ -74,12 +74,7 @@ cdef class Incoming(Sender):
     cdef int turn(self) except -1:
         cdef Budget budget, half
         cdef bint more = False, parked = False
-        budget.left = self.turn_messages
-        budget.raising = False
-        budget.unlooked = budget.looked = 1
-        budget.last = self.reactor.now
-        budget.pace = self.turn_ns // LOOKS
-        budget.deadline = budget.last + self.turn_ns
+        begin(&budget, self.turn_messages, self.turn_ns, self.reactor.now)
         self.turns += 1
         self.running += 1
         self.clean = self.blocked = False

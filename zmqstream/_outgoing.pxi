@@ -34,6 +34,16 @@ cdef inline bint spent(Budget *budget) noexcept:
     return budget.unlooked <= 0 and look(budget)
 
 
+cdef inline void begin(Budget *budget, int messages, int64_t ns, int64_t now) noexcept:
+    """So many messages, and so much time, from now on."""
+    budget.left = messages
+    budget.raising = False
+    budget.unlooked = budget.looked = 1
+    budget.last = now
+    budget.pace = ns // LOOKS
+    budget.deadline = now + ns
+
+
 cdef bint look(Budget *budget) noexcept:
     """Look at the clock, and settle when to look again, from what messages cost lately."""
     cdef int64_t now = zs_now()
