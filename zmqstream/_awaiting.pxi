@@ -4,8 +4,8 @@
 #   wait_for() and gather() take it. Where there is nothing to wait for, it ends at once, and the loop
 #   does not even come by; but after a turn's worth of that it lets the loop go once round.
 # - A receiver that finds no message stands in `receivers`, in order. The first of them wants POLLIN:
-#   settle() sees it and wakes it (`awaited` is False from then on). It receives when it runs, and then
-#   sees to the next. So no message is ever in anybody's hands who may be cancelled.
+#   settle() sees it and wakes it (`awaited` is False from then on). It receives when it runs; the next
+#   is seen to in the stream's next turn. So no message is ever in anybody's hands who may be cancelled.
 # - asend() has tried already when it returns. What libzmq did not take stands in the queue, and who
 #   is cancelled while it does takes it back.
 
@@ -208,6 +208,12 @@ cdef class AwaitedMessage(Awaited):
         elif self.future is not None and not self.future.done():
             raise early()
         try:
+            # First what may fail, so that no message is lost by it: room to send, of which an event
+            # tells that this may swallow; and a turn, in which the next in line is woken.
+            if stream.queued:
+                stream.suspect_raw_use()
+            if self.waiting and len(stream.receivers) > 1:
+                stream.reactor.enqueue(stream)
             message = stream.receive_one(self.copy)
             result = self.wait(False) if message is None else None
         except BaseException:
@@ -220,11 +226,7 @@ cdef class AwaitedMessage(Awaited):
         if self.waiting:
             self.waiting = False
             stream.receivers.popleft()
-            if stream.receivers:
-                stream.awaited = True
-                stream.leave()
-        if stream.queued:
-            stream.suspect_raw_use()  # it may have swallowed an event that tells of room to send
+            stream.awaited = len(stream.receivers) > 0
         if self.kind != FRAME:
             return message
         if PyList_GET_SIZE(<PyObject *> message) != 1:
@@ -488,6 +490,8 @@ cdef class Awaiting(Incoming):
         awaited = AwaitedSend.__new__(AwaitedSend)
         awaited.stream = self
         code = EAGAIN
+        if spent(&self.paced):
+            awaited.pausing = self.pace_over()  # also before: it may fail
         if self.queued == 0 and self.parts is None:
             self.suspect_raw_use()  # first: where that raises, nothing was sent
             self.clean = False
@@ -514,8 +518,6 @@ cdef class Awaiting(Incoming):
             else:
                 self.errors += 1
                 awaited.alone = not self.tell_error(error, False)
-        if spent(&self.paced) and self.pace_over():
-            awaited.pausing = True
         return awaited
 
     def asend(self, msg, int flags=0, bint copy=True, bint track=False, *, timeout=None):
