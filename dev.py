@@ -53,6 +53,13 @@ def set_up() -> None:
     stamp.touch()
 
 
+def workers(arguments: list[str]) -> list[str]:
+    """The whole suite runs on all processors; parts of it, and debuggers, in one process."""
+    part = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
+    alone = {"-s", "-n", "--pdb", "--trace", "-k"}
+    return [] if part or alone & set(arguments) else ["-n", "auto", "--dist", "worksteal"]
+
+
 def main(arguments: list[str]) -> None:
     if sys.version_info < (3, 10):  # noqa: UP036  this is who says it to users
         sys.exit(f"zmqstream needs Python 3.10 or newer; this is {sys.version.split()[0]}")
@@ -65,7 +72,7 @@ def main(arguments: list[str]) -> None:
     else:
         # Not `python -m pytest`: that would put this folder first on the path, and import the
         # package's sources instead of what was built and installed.
-        run(BIN / "pytest", *arguments[1:])
+        run(BIN / "pytest", *workers(arguments[1:]), *arguments[1:])
 
 
 if __name__ == "__main__":

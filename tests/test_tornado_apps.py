@@ -325,8 +325,10 @@ def test_a_program_that_is_set_up_before_it_starts(way, given, context):
     io_loop.start()
     assert got[2:] == [[b"last"]]
     ticks.clear()
-    io_loop.call_later(0.01, io_loop.stop)
+    waiting = PeriodicCallback(lambda: ticks and io_loop.stop(), 1)
+    waiting.start()
     io_loop.start()
+    waiting.stop()
     assert ticks
 
     io_loop.remove_timeout(limit)
