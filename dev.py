@@ -54,10 +54,15 @@ def set_up() -> None:
 
 
 def workers(arguments: list[str]) -> list[str]:
-    """The whole suite runs on all processors; parts of it, and debuggers, in one process."""
+    """The whole suite runs on all processors; parts of it, and debuggers, in one process.
+
+    Two a processor, as many tests wait: for a peer, or for a sweep.
+    """
     part = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
     alone = {"-s", "-n", "--pdb", "--trace", "-k"}
-    return [] if part or alone & set(arguments) else ["-n", "auto", "--dist", "worksteal"]
+    if part or alone & set(arguments):
+        return []
+    return ["-n", str(min(2 * (os.cpu_count() or 1), 16)), "--dist", "worksteal"]
 
 
 def main(arguments: list[str]) -> None:

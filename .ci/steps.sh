@@ -66,7 +66,8 @@ suite() {
     [ "$1" != 10 ] || pyzmq=pyzmq==27.0.0
     "$work/3.$1/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[test]" "$pyzmq"
     cd "$work/outside"
-    timeout --foreground 900 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider tests
+    timeout --foreground 900 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider \
+        -n 4 --dist worksteal tests
 }
 
 # CPython's tests of asyncio, where streams are busy on each loop.

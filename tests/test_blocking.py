@@ -35,7 +35,9 @@ def loop(request, monkeypatch):
     errors = []
     loop.asyncio_loop.set_exception_handler(lambda _, context: errors.append(context))
     yield loop
+    watchdog = _watchdog._watchdogs.get(loop.asyncio_loop)
     loop.close()
+    assert watchdog is None or ended(watchdog)  # what it logs, it logs in this test
     assert errors == []
 
 
