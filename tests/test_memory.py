@@ -8,7 +8,7 @@ Each runs in a process of its own, where nobody else allocates. Resident memory 
                                                           memory grows by less than 1 %
 
 Where glibc tells it, it is what malloc() has handed out that is measured: the resident memory of a
-program that only opens and closes sockets grows by megabytes, by what its threads leave unused between.
+program that only opens and closes sockets grows by megabytes, by what its threads leave unused.
 """
 
 import os

@@ -32,6 +32,7 @@ include "_outgoing.pxi"    # the way out: draining the queue, parking, outcomes
 include "_flow.pxi"        # how much may wait to be sent, and for how long
 include "_sending.pxi"     # what a program gives to be sent, on its way into the queue
 include "_incoming.pxi"    # the way in: turns, from libzmq to the callback
-include "_awaiting.pxi"    # what coroutines await: messages, sends, room in the queue
+include "_awaited.pxi"     # what coroutines await: a message, a send, room in the queue
+include "_awaiting.pxi"    # streams that are awaited: who waits, and in what order
 include "_stream.pxi"      # one stream's life, and its public face
 include "_handler.pxi"     # IOLoop.add_handler for a ZeroMQ socket
