@@ -256,6 +256,13 @@ def home(request, monkeypatch, caplog):
 
 
 @pytest.fixture
+def pair(home):
+    """A stream and its peer, without high-water marks."""
+    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
+    return home.stream(socket), peer
+
+
+@pytest.fixture
 def expected_log(caplog):
     """Take the log records that a test expects, so that they do not fail it."""
 

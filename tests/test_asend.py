@@ -14,12 +14,6 @@ from zmqstream import eventloop
 pytestmark = pytest.mark.ours
 
 
-@pytest.fixture
-def pair(home):
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    return home.stream(socket), peer
-
-
 def test_asend_hands_over_at_once_and_in_order(home, pair):
     stream, peer = pair
 

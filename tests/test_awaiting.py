@@ -17,12 +17,6 @@ from zmqstream import MultipartMessageError
 pytestmark = pytest.mark.ours
 
 
-@pytest.fixture
-def pair(home):
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    return home.stream(socket), peer
-
-
 # -- receiving ------------------------------------------------------------------------------------
 
 

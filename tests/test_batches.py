@@ -9,12 +9,6 @@ import zmq
 pytestmark = pytest.mark.ours
 
 
-@pytest.fixture
-def pair(home):
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    return home.stream(socket), peer
-
-
 def flat(batches):
     return [message for batch in batches for message in batch]
 

@@ -38,12 +38,6 @@ def handlers(home):
     return Handlers(home)
 
 
-@pytest.fixture
-def pair(home):
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    return home.stream(socket), peer
-
-
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_never_more_than_so_many_are_alive_and_always_as_many_as_may_be(home, pair, handlers, most):
     stream, peer = pair
