@@ -188,8 +188,9 @@ cdef class Awaiting(Incoming):
         is still queued, it is taken back. Its outcome is told to who awaits, and to nobody else but, if
         it failed, on_err(). The limits of set_write_buffer_limits() are no concern of it.
 
-        Parameters are those of send_multipart(). When awaited, the result is None, or with
-        `copy=False, track=True` a zmq.MessageTracker.
+        Parameters are those of send_multipart(). When awaited, the result is what a socket's
+        send_multipart() returns: None, or with `copy=False` a zmq.MessageTracker, which without
+        `track=True` says that it is done.
 
         Raises
         ------
