@@ -176,3 +176,18 @@ int64_t climit_round_trips (
     }
     return now () - begin;
 }
+
+/* A message to and fro between two sockets of one thread, which knows whose turn it is. */
+int64_t climit_ping_pong (
+  const libzmq *zmq, void *ping, void *pong, int64_t trips, const void *data, size_t size)
+{
+    int64_t start = now ();
+    for (int64_t i = 0; i < 2 * trips; i++) {
+        int64_t result = climit_send (zmq, i % 2 ? pong : ping, 1, 1, data, size);
+        if (result >= 0)
+            result = climit_receive (zmq, i % 2 ? ping : pong, 1, 0);
+        if (result < 0)
+            return result;
+    }
+    return now () - start;
+}

@@ -53,6 +53,7 @@ def library() -> ctypes.CDLL:
         (loaded.climit_echo, api, handle),
         (loaded.climit_requests, api, handle, count, count, data, size),
         (loaded.climit_round_trips, api, handle, count, data, size, results),
+        (loaded.climit_ping_pong, api, handle, handle, count, data, size),
     ):
         function.argtypes = arguments
         function.restype = ctypes.c_int64
@@ -94,6 +95,11 @@ def send_numbered(socket: zmq.Socket, messages: int) -> int:
 def send(socket: zmq.Socket, messages: int, frames: int, data: bytes) -> int:
     """Send messages of `frames` frames of `data`; nanoseconds."""
     return _call("send", socket.underlying, messages, frames, data, len(data))
+
+
+def ping_pong(ping: zmq.Socket, pong: zmq.Socket, trips: int, data: bytes) -> int:
+    """Send a message to and fro between two sockets; nanoseconds."""
+    return _call("ping_pong", ping.underlying, pong.underlying, trips, data, len(data))
 
 
 # What drives a measurement.

@@ -8,12 +8,25 @@ from time import perf_counter_ns
 
 import zmq
 
-from ..harness import OURS, STREAM, Floor, Measure, Work
+from .. import climit
+from ..harness import OURS, STREAM, C, Floor, Measure, Work
 from ..peers import Streams, streams
 from ..sockets import new_context
 
 IDLE = (0, 100, 1_000, 10_000)
 PAYLOAD = b"x" * 16
+
+
+def in_c(n: int) -> float:
+    with new_context() as context:
+        return climit.ping_pong(*pair(context), n, PAYLOAD) / n
+
+
+def pair(context: zmq.Context) -> tuple[zmq.Socket, zmq.Socket]:
+    ping, pong = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    ping.bind("inproc://ping-pong")
+    pong.connect("inproc://ping-pong")
+    return ping, pong
 
 
 def ping_pong(peer: Streams, idle: int, n: int) -> float:
@@ -26,10 +39,7 @@ async def round_trips(peer: Streams, idle: int, trips: int) -> int:
 
     with new_context(max_sockets=idle + 10) as context:
         silent = [idle_stream(peer, context, number) for number in range(idle)]
-        sockets = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-        sockets[0].bind("inproc://ping-pong")
-        sockets[1].connect("inproc://ping-pong")
-        ping, pong = map(peer.stream, sockets)
+        ping, pong = map(peer.stream, pair(context))
 
         def returned(message: list[bytes]) -> None:
             nonlocal left
@@ -61,7 +71,7 @@ WHAT = """\
 Two streams on one loop, over an inproc PAIR, send one message of 1 x 16 B to and fro; each sends
 in its on_recv callback. Alone, and beside up to 10,000 streams with a receiver and nothing to
 receive. Timed: from the first send to the last arrival. Not timed: making sockets and streams, and
-the loop's first 50 ms."""
+the loop's first 50 ms. C knows whose turn it is, and polls nothing."""
 
 
 def beside(name: str, idle: int) -> str:
@@ -74,15 +84,19 @@ WORKS = [
         "per round trip",
         WHAT,
         {
-            beside(name, idle): Measure(
-                partial(ping_pong, streams(name), idle),
-                n=20_000 if name == OURS else 2_000,
-                quick=idle <= 1_000,
-            )
-            for idle in IDLE
-            for name in (OURS, STREAM)
+            C: Measure(in_c),
+            **{
+                beside(name, idle): Measure(
+                    partial(ping_pong, streams(name), idle),
+                    n=20_000 if name == OURS else 2_000,
+                    quick=idle <= 1_000,
+                )
+                for idle in IDLE
+                for name in (OURS, STREAM)
+            },
         },
         (
+            Floor("time", C),
             Floor("speed", STREAM, 10),
             *(
                 Floor("time", OURS, 1.10 if idle == IDLE[-1] else None, beside(OURS, idle))
