@@ -192,8 +192,8 @@ def test_timeouts(loop):
     ):
         loop.remove_timeout(timeout)
         loop.remove_timeout(timeout)
-    loop.call_later(0.14, loop.stop)
     before = time.monotonic()
+    loop.call_later(0.14, loop.stop)
     start(loop)
     assert time.monotonic() - before >= 0.139
     assert got == [1, (2, "kwarg"), 3, 4, 5]

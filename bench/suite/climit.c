@@ -7,6 +7,7 @@
  * it has to wait.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -177,17 +178,28 @@ int64_t climit_round_trips (
     return now () - begin;
 }
 
-/* A message to and fro between two sockets of one thread, which knows whose turn it is. */
-int64_t climit_ping_pong (
-  const libzmq *zmq, void *ping, void *pong, int64_t trips, const void *data, size_t size)
+/* A message to and fro between two sockets of one thread, which polls when neither has anything: no
+ * earlier, as a send may have taken note of a message that has come, and silenced the descriptor. */
+int64_t climit_ping_pong (const libzmq *zmq, void *const *sockets, const int *descriptors,
+  int64_t trips, const void *data, size_t size)
 {
-    int64_t start = now ();
-    for (int64_t i = 0; i < 2 * trips; i++) {
-        int64_t result = climit_send (zmq, i % 2 ? pong : ping, 1, 1, data, size);
-        if (result >= 0)
-            result = climit_receive (zmq, i % 2 ? ping : pong, 1, 0);
-        if (result < 0)
-            return result;
+    zmq_msg_t msg;
+    struct pollfd polled[2] = {{descriptors[0], POLLIN, 0}, {descriptors[1], POLLIN, 0}};
+    int64_t start = now (), result = climit_send (zmq, sockets[0], 1, 1, data, size);
+    int64_t left = 2 * trips;
+    zmq->msg_init (&msg);
+    while (result >= 0 && left > 0) {
+        int64_t before = left;
+        for (int i = 0; i < 2 && result >= 0 && left > 0; i++) {
+            while (zmq->msg_recv (&msg, sockets[i], DONTWAIT) >= 0 && result >= 0)
+                if (--left > 0)
+                    result = climit_send (zmq, sockets[i], 1, 1, data, size);
+            if (result >= 0 && zmq->last_error () != EAGAIN)
+                result = -zmq->last_error ();
+        }
+        if (left == before && poll (polled, 2, -1) < 0)
+            result = -errno;
     }
-    return now () - start;
+    zmq->msg_close (&msg);
+    return result < 0 ? result : now () - start;
 }

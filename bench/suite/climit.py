@@ -45,6 +45,7 @@ def library() -> ctypes.CDLL:
     handle, count, data, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p, ctypes.c_size_t
     handles, results = ctypes.POINTER(handle), ctypes.POINTER(ctypes.c_int64)
     frames = flags = ctypes.c_int
+    descriptors = ctypes.POINTER(ctypes.c_int)
     for function, *arguments in (
         (loaded.climit_receive, api, handle, count, flags),
         (loaded.climit_send, api, handle, count, frames, data, size),
@@ -53,7 +54,7 @@ def library() -> ctypes.CDLL:
         (loaded.climit_echo, api, handle),
         (loaded.climit_requests, api, handle, count, count, data, size),
         (loaded.climit_round_trips, api, handle, count, data, size, results),
-        (loaded.climit_ping_pong, api, handle, handle, count, data, size),
+        (loaded.climit_ping_pong, api, handles, descriptors, count, data, size),
     ):
         function.argtypes = arguments
         function.restype = ctypes.c_int64
@@ -99,7 +100,9 @@ def send(socket: zmq.Socket, messages: int, frames: int, data: bytes) -> int:
 
 def ping_pong(ping: zmq.Socket, pong: zmq.Socket, trips: int, data: bytes) -> int:
     """Send a message to and fro between two sockets; nanoseconds."""
-    return _call("ping_pong", ping.underlying, pong.underlying, trips, data, len(data))
+    handles = (ctypes.c_void_p * 2)(ping.underlying, pong.underlying)
+    descriptors = (ctypes.c_int * 2)(ping.fd, pong.fd)
+    return _call("ping_pong", handles, descriptors, trips, data, len(data))
 
 
 # What drives a measurement.

@@ -71,7 +71,7 @@ WHAT = """\
 Two streams on one loop, over an inproc PAIR, send one message of 1 x 16 B to and fro; each sends
 in its on_recv callback. Alone, and beside up to 10,000 streams with a receiver and nothing to
 receive. Timed: from the first send to the last arrival. Not timed: making sockets and streams, and
-the loop's first 50 ms. C knows whose turn it is, and polls nothing."""
+the loop's first 50 ms. C tries both sockets in turn."""
 
 
 def beside(name: str, idle: int) -> str:
