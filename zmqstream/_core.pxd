@@ -96,7 +96,7 @@ cdef class Source:
     cdef bint suspect           # its raw socket was handed out since the last sweep
     cdef bint input_due         # a turn should try to receive
     cdef bint retry             # no event will tell when to go on: it gets a turn each RETRY_NS
-    cdef int64_t repaired       # edges that somebody had swallowed and a sweep found
+    cdef int64_t repaired       # events that a sweep found: swallowed edges, and some that just came
 
     cdef inline void *handle(self) noexcept:
         """libzmq's socket, or NULL when somebody has closed it."""
@@ -151,7 +151,7 @@ cdef class Reactor:
     cdef int64_t swept_at       # when the last full sweep ended, ns
     cdef Py_ssize_t cursor      # sources that the sweep under way has still to see; 0: none is
     cdef int64_t retry_at       # when sources with `retry` get their next turn, ns
-    cdef readonly int64_t repaired  # edges that somebody had swallowed and a sweep found
+    cdef readonly int64_t repaired  # of all sources
     cdef int64_t polls          # and what else stats() tells
     cdef int64_t sleeps
     cdef int64_t passes

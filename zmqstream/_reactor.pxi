@@ -409,7 +409,8 @@ cdef class Reactor:
                 source.repaired += 1
                 if isinstance(source, Stream) and (<Stream> source).debug:
                     _logger.warning(
-                        "%r: other use of its socket swallowed an event, which was found again", source)
+                        "%r: an event was found that no poll has told of: other use of its socket may "
+                        "have swallowed it", source)
         return 0
 
     # -- what no event will tell ----------------------------------------------------------------
