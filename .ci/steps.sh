@@ -67,7 +67,7 @@ suite() {
     "$work/3.$1/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[test]" "$pyzmq"
     cd "$work/outside"
     timeout --foreground 900 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider \
-        -n 4 --dist worksteal tests
+        -n 2 --dist worksteal tests
 }
 
 # CPython's tests of asyncio, where streams are busy on each loop.

@@ -70,14 +70,14 @@ def test_timers(context):
         got, done = [], asyncio.Event()
         with busy(context):
             now = loop.time()
-            loop.call_at(now + 0.03, got.append, 5)
             loop.call_at(now + 0.01, got.append, 2)
-            loop.call_later(0.02, got.append, 3)
-            loop.call_at(now + 0.025, got.append, 4)
+            third = loop.call_later(0.02, got.append, 3).when()
+            loop.call_at(third + 0.01, got.append, 5)
+            loop.call_at(third + 0.005, got.append, 4)
             loop.call_later(0.015, got.append, "cancelled").cancel()
             loop.call_soon(got.append, 1)
             loop.call_soon(got.append, "cancelled").cancel()
-            loop.call_later(0.035, done.set)
+            loop.call_at(third + 0.015, done.set)
             await done.wait()
             assert loop.time() - now >= 0.034
         assert got == [1, 2, 3, 4, 5]
@@ -161,8 +161,8 @@ def test_a_stream_callback_cancels_the_next_timer(context):
         socket, peer = pair(context)
         stream = ZMQStream(socket)
         got, done = [], loop.create_future()
-        first = loop.call_later(0.02, got.append, "cancelled")
-        loop.call_later(0.03, done.set_result, None)
+        first = loop.call_later(0.2, got.append, "cancelled")
+        loop.call_at(first.when() + 0.01, done.set_result, None)
         stream.on_recv(lambda message: first.cancel())
         peer.send(b"go")
         await done

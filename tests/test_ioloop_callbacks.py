@@ -81,6 +81,8 @@ def test_coroutine_callbacks(loop):
         got.append(f"{name} ends")
 
     async def stop():
+        while len(got) < 4:
+            await asyncio.sleep(0)
         loop.stop()
 
     loop.add_callback(coroutine, "first")
@@ -223,7 +225,13 @@ def test_errors_are_reported_once(loop, fail):
     loop.add_callback(fail, errors[0])
     loop.call_later(0.001, fail, errors[1])
     loop.add_timeout(loop.time() + 0.005, fail, errors[2])
-    loop.call_later(0.02, loop.stop)
+
+    async def stop():
+        while len(loop.errors) < 3:
+            await asyncio.sleep(0)
+        loop.stop()
+
+    loop.call_later(0.02, stop)
     start(loop)
     assert sorted(loop.errors, key=str) == errors  # uvloop may run a due timer before a callback
     loop.errors.clear()

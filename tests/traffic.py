@@ -9,6 +9,11 @@ from conftest import Home
 OUT_OF_MEMORY = (MemoryError, SystemError)
 
 
+def out_of_memory(error):
+    # uvloop removes a timer from its set, although there was no memory to put it there
+    return isinstance(error, OUT_OF_MEMORY) or repr(error) == "KeyError(<TimerHandle>)"
+
+
 class Pair:
     """A stream, its peer, and what has become of messages."""
 
@@ -47,7 +52,7 @@ class Pair:
     def failures(self, error):
         """How many were raised or reported."""
         for context in self.home.errors:
-            assert isinstance(context.get("exception", error), OUT_OF_MEMORY), context
+            assert out_of_memory(context.get("exception", error)), context
         return (error is not None) + len(self.home.errors)
 
     def check_received(self, failures):
