@@ -24,6 +24,7 @@ C = "C"
 OURS = "zmqstream"
 BLOCKING = "pyzmq blocking"
 STREAM = "pyzmq ZMQStream"
+OURS_AWAITED = f"{OURS}, awaited"
 ASYNC = "zmq.asyncio"
 AIOZMQ = "aiozmq"
 PYOMQ = "pyomq blocking"
@@ -241,6 +242,17 @@ class Async(OnLoop):
         return zmq.asyncio.Socket(shadow=socket)
 
 
+class Awaited(Async):
+    """Our streams, whose messages are awaited one by one."""
+
+    async def _receive(self, socket: Any, *arguments: Any) -> tuple[int, Any]:
+        async with zmqstream.ZMQStream(socket) as stream:
+            return await super()._receive(stream, *arguments)
+
+    def awaitable(self, socket: Any) -> Any:
+        return socket
+
+
 class PyomqAsync(Async):
     def socket(self, context: zmq.Context, kind: int) -> Any:
         return importlib.import_module("pyomq.asyncio").Context().socket(kind)
@@ -316,6 +328,7 @@ PEERS: dict[str, Peer] = {
         InC(C),
         Streams(OURS, OWN, _OUR_STREAM),
         *(Streams(f"{OURS} on {loop}", loop, _OUR_STREAM) for loop in OTHER_LOOPS),
+        Awaited(OURS_AWAITED, OWN),
         Blocking(BLOCKING),
         Async(ASYNC, "asyncio"),
         Async(f"{ASYNC} on uvloop", "uvloop"),

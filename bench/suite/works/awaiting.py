@@ -10,8 +10,10 @@ from typing import Any
 
 from .. import climit
 from ..harness import Floor, Measure, Work
-from ..peers import ASYNC, BLOCKING, OURS, PEERS, STREAM, C, Streams, streams
+from ..peers import ASYNC, BLOCKING, OURS, OURS_AWAITED, PEERS, STREAM, C, Streams, streams
 from ..sockets import filled_queue, new_context, unbounded_pair
+from .flood import WHAT as FLOOD_WHAT
+from .flood import measures as floods
 from .receive import Shape, receive
 from .send import awaited
 
@@ -121,14 +123,24 @@ WORKS = [
             **of_loops(one_by_one),
             **received(BLOCKING, ASYNC, f"{ASYNC} on uvloop"),
         },
-        (Floor("time", C), Floor("speed", ASYNC), Floor("speed", BLOCKING)),
+        (Floor("time", C), Floor("speed", ASYNC, 25), Floor("speed", BLOCKING)),
+    ),
+    Work(
+        "tcp flood, awaited",
+        "per message",
+        f'Messages are awaited as in "await recv_multipart".\n{FLOOD_WHAT}',
+        floods("tcp", (C, OURS_AWAITED, BLOCKING, ASYNC, f"{ASYNC} on uvloop")),
+        tuple(
+            Floor("speed", against, least, OURS_AWAITED)
+            for against, least in ((C, None), (ASYNC, 12), (BLOCKING, 1))
+        ),
     ),
     Work(
         "async for",
         "per message",
         FOR_WHAT,
         {**received(C), **of_loops(iterated), **received(ASYNC)},
-        (Floor("time", C), Floor("speed", ASYNC)),
+        (Floor("time", C), Floor("speed", ASYNC, 30)),
     ),
     Work(
         "on_recv_batch",
@@ -140,7 +152,7 @@ WORKS = [
             f"{OURS}, on_recv": Measure(partial(receive, PEERS[OURS], SMALL)),
             **received(STREAM),
         },
-        (Floor("time", C), Floor("speed", f"{OURS}, on_recv"), Floor("speed", STREAM)),
+        (Floor("time", C, 2.5), Floor("speed", f"{OURS}, on_recv"), Floor("speed", STREAM)),
     ),
     Work(
         "send, waiting for room",
