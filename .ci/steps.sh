@@ -102,7 +102,7 @@ types() {
 # Every page, without a warning. The suite runs the blocks of code in them.
 docs() {
     environment docs
-    "$work/docs/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[docs]"
+    "$work/docs/bin/pip" install "$(echo "$work"/dist/*.whl)[docs]"
     "$work/docs/bin/sphinx-build" -q -W -n docs "$work/html"
 }
 
@@ -139,6 +139,6 @@ debian() {
 
 # The benchmarks run; their figures are not judged here.
 bench() {
-    "$ZMQSTREAM_VENV/bin/pip" install '.[bench]'
+    "$ZMQSTREAM_VENV/bin/pip" install "$(echo "$work"/dist/*.whl)[bench]"
     "$ZMQSTREAM_VENV/bin/pytest" -q bench --bench-quick
 }

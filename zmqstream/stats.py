@@ -34,8 +34,8 @@ class StreamStats(NamedTuple):
     turns: int
     #: turns that ended by their budget while more was waiting, see set_turn_limits()
     turns_cut: int
-    #: events that no poll has told of, and that were found all the same: somebody else's use of the
-    #: socket swallowed them; or, a few on a busy loop, they came just before the look for such
+    #: events that somebody else's use of the socket had swallowed, and that were found again; on a
+    #: busy loop also a few that came just before the look for such
     repaired: int
     #: seconds spent in callbacks; None unless set_callback_timing() was switched on
     callback_time: float | None
