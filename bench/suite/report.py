@@ -303,6 +303,8 @@ def markdown(document: dict[str, Any]) -> str:
     here = document["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in here["packages"].items())
     lines = [
+        "# What was measured",
+        "",
         f"{here['processors']} processors ({here['processor']}), {here['platform']}, Python "
         f"{here['python']} ({here['build']}), libzmq {here['libzmq']}, {versions}; zmqstream "
         f"{here['zmqstream']}, revision {here['revision'] or 'unknown'}.",
