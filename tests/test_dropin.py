@@ -448,7 +448,8 @@ def test_control_c_reaches_the_program(tmp_path):
     waiting = tmp_path / "waiting.py"
     waiting.write_text(
         "import time\n"
-        "try:\n    print('waiting', flush=True)\n    time.sleep(60)\n"
+        # a signal just before it sleeps does not end that sleep
+        "try:\n    print('waiting', flush=True)\n    while True: time.sleep(0.01)\n"
         "except KeyboardInterrupt:\n    print('interrupted')\n"
     )
     process = subprocess.Popen(
