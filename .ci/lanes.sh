@@ -5,7 +5,7 @@
 #
 # The first to fail ends the script, and the others: its log is printed.
 
-LANES=${LANES:-3}
+LANES=${LANES:-2}
 declare -A lane_name=() lane_start=()
 mkdir -p "$work/logs"
 set -m  # each lane is a process group of its own, so that it can be ended

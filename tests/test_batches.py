@@ -14,7 +14,8 @@ def flat(batches):
 
 
 def arrived(home, stream, peer, messages):
-    """Have `messages` wait in the stream's socket."""
+    """Have `messages` wait in the stream's socket; no turn is to end by the clock."""
+    stream.set_turn_limits(seconds=60)
     for message in messages:
         peer.send_multipart(message)
     home.run_until(lambda: stream.socket.poll(0, zmq.POLLIN))
