@@ -19,7 +19,8 @@ PAYLOAD = b"x" * 16
 
 def in_c(n: int) -> float:
     with new_context() as context:
-        return climit.ping_pong(*pair(context), n, PAYLOAD) / n
+        ping, pong = pair(context)  # held until the context closes them
+        return climit.ping_pong(ping, pong, n, PAYLOAD) / n
 
 
 def pair(context: zmq.Context) -> tuple[zmq.Socket, zmq.Socket]:
