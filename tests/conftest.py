@@ -14,6 +14,7 @@ import itertools
 import logging
 import os
 import selectors
+import signal
 import threading
 import time
 import warnings
@@ -211,6 +212,9 @@ def pytest_configure(config):
         "markers", "deviates(why): the contract deviates from pyzmq's class, which is not tested"
     )
     config.addinivalue_line("markers", "ours: about what pyzmq's class does not have")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # as in a background job of a shell: the programs that tests interrupt would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
