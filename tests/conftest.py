@@ -125,6 +125,23 @@ class Home:
         second.rcvtimeo = second.sndtimeo = TIMEOUT * 1000
         return first, second
 
+    def router(self, *names, hwm=None, transport="inproc"):
+        """A ROUTER with ROUTER_MANDATORY, and a DEALER of each name that is connected to it.
+
+        With `hwm`, each end has room for so many messages: who does not receive is soon without.
+        """
+        router = self.socket(zmq.ROUTER, router_mandatory=1, rcvtimeo=TIMEOUT * 1000)
+        dealers = [self.socket(zmq.DEALER, routing_id=name) for name in names]
+        for socket in (router, *dealers) if hwm is not None else ():
+            socket.set_hwm(hwm)
+        router.bind(self.address(transport))
+        for dealer in dealers:
+            dealer.rcvtimeo = dealer.sndtimeo = TIMEOUT * 1000
+            dealer.connect(router.last_endpoint.decode())
+            dealer.send(b"hello")
+            router.recv_multipart()
+        return router, *dealers
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def recorder(self):

@@ -186,10 +186,7 @@ def test_asend_when_the_stream_is_closed(home, expected_log):
 
 
 def test_asend_to_a_peer_without_room_when_the_stream_is_closed(home, expected_log):
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    address = home.address()
-    router.bind(address)
-    home.socket(zmq.DEALER, rcvhwm=1, routing_id=b"a").connect(address)
+    router, _ = home.router(b"a", hwm=1)
     stream = home.stream(router)
 
     async def main():
@@ -235,24 +232,19 @@ def test_asend_that_is_dropped(home):
 
 
 def test_asend_to_a_peer_without_room_does_not_hold_up_another(home):
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    address = home.address()
-    router.bind(address)
-    dealers = [home.socket(zmq.DEALER, rcvhwm=1, routing_id=name) for name in (b"a", b"b")]
-    for dealer in dealers:
-        dealer.connect(address)
+    router, slow, fast = home.router(b"a", b"b", hwm=1)
     stream = home.stream(router)
 
     async def main():
         stalled = [start(stream.asend_multipart([b"a", b"%d" % i])) for i in range(10)]
         await stream.asend_multipart([b"b", b"x"])
-        while not dealers[1].poll(0):
+        while not fast.poll(0):
             await asyncio.sleep(0)
         assert not all(each.done() for each in stalled)
         got = []
         while len(got) < 10:
-            if dealers[0].poll(0):
-                got.append(int(dealers[0].recv()))
+            if slow.poll(0):
+                got.append(int(slow.recv()))
             await asyncio.sleep(0)
         assert got == list(range(10))
         await asyncio.gather(*stalled)

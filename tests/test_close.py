@@ -58,12 +58,7 @@ def test_what_cannot_be_handed_over_is_reported(home, expected_log):
 
 @pytest.mark.ours
 def test_messages_for_refusing_peers_are_reported(home, expected_log):
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    router.bind(home.address())
-    peer = home.socket(zmq.DEALER, routing_id=b"there", rcvhwm=1)
-    peer.connect(router.last_endpoint.decode())
-    peer.send(b"hello")
-    router.recv_multipart()
+    router, peer = home.router(b"there", hwm=1)
     stream = home.stream(router)
     for i in range(10):
         stream.send_multipart([b"there", b"%d" % i])

@@ -314,13 +314,8 @@ def test_socket_closed_directly(home, state, expected_log):
 def test_socket_closed_directly_with_messages_to_send(home, waiting, expected_log):
     """They are lost, and how many is told."""
     if waiting == "parked":
-        socket = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-        socket.bind(home.address())
-        peer = home.socket(zmq.DEALER, rcvhwm=1)
-        peer.connect(socket.last_endpoint.decode())
-        peer.send(b"hello")
-        name, _ = socket.recv_multipart()
-        message = [name, b"x"]
+        socket, _ = home.router(b"peer", hwm=1)
+        message = [b"peer", b"x"]
     else:
         socket = home.socket(zmq.PUSH)
         message = [b"x"]
@@ -344,17 +339,12 @@ def test_socket_closed_directly_with_messages_to_send(home, waiting, expected_lo
 @pytest.mark.filterwarnings("ignore:.*closed directly")
 def test_closed_directly_while_it_is_tried_again_and_again(home, expected_log):
     """A stream that is tried by the clock: the clock must let it go."""
-    socket = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    socket.bind(home.address())
-    peer = home.socket(zmq.DEALER, rcvhwm=1)
-    peer.connect(socket.last_endpoint.decode())
-    peer.send(b"hello")
-    name, _ = socket.recv_multipart()
+    socket, _ = home.router(b"peer", hwm=1)
     stream = home.stream(socket)
     closed = home.recorder()
     stream.set_close_callback(lambda: closed.append(1))
     for _ in range(20):
-        stream.send_multipart([name, b"x"])
+        stream.send_multipart([b"peer", b"x"])
     home.settle()
     socket.close()
     home.wait(closed)  # nobody asks the stream: its next attempt finds out

@@ -139,15 +139,7 @@ def test_a_flush_expires_too(home, stalled):
 
 
 def test_messages_to_a_parked_peer_expire_and_others_are_sent(home):
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    address = home.address()
-    router.bind(address)
-    stalled, healthy = (
-        home.socket(zmq.DEALER, rcvhwm=1, routing_id=name) for name in (b"stalled", b"healthy")
-    )
-    for dealer in (stalled, healthy):
-        dealer.rcvtimeo = 20_000
-        dealer.connect(address)
+    router, stalled, healthy = home.router(b"stalled", b"healthy", hwm=1)
     stream = home.stream(router)
     told = home.recorder()
     stream.on_send(lambda message, status: told.append((message, status)))

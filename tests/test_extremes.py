@@ -142,16 +142,8 @@ class Router:
 
     def __init__(self, home, transport, names):
         self.home = home
-        router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=2)
-        router.bind(home.address(transport))
-        self.peers = {}
-        for name in names:
-            peer = home.socket(zmq.DEALER, routing_id=name, rcvhwm=2, rcvtimeo=20_000)
-            peer.connect(router.last_endpoint.decode())
-            peer.send(b"hello")
-            assert router.poll(20_000)
-            router.recv_multipart()
-            self.peers[name] = peer
+        router, *peers = home.router(*names, hwm=2, transport=transport)
+        self.peers = dict(zip(names, peers, strict=True))
         self.stream = home.stream(router)
         self.outcomes = {}
         self.stream.on_send(self.told)

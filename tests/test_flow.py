@@ -264,31 +264,25 @@ def test_drop_oldest_makes_room_in_bytes(home):
 
 def test_drop_oldest_of_peers_that_are_parked(home):
     """The oldest messages are those of peers that have no room."""
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    address = home.address()
-    router.bind(address)
-    dealers = {}
-    for name in (b"stalled", b"healthy"):
-        dealer = dealers[name] = home.socket(zmq.DEALER, rcvhwm=1, routing_id=name)
-        dealer.rcvtimeo = 20_000
-        dealer.connect(address)
+    router, slow, healthy = home.router(b"stalled", b"healthy", hwm=1)
     stream = home.stream(router)
     stream.on_send(lambda message, status: None)
     stream.set_write_buffer_limits(5, policy="drop_oldest")
     stream.send_multipart([b"healthy", b"0"])
-    assert dealers[b"healthy"].recv() == b"0" if home.drained(stream) is None else False
+    home.drained(stream)
+    assert healthy.recv() == b"0"
     for i in range(20):
         stream.send_multipart([b"stalled", b"%d" % i])
         home.settle(2)
     assert stream.stats().queued <= 5
     stream.send_multipart([b"healthy", b"1"])
-    home.run_until(lambda: dealers[b"healthy"].poll(0))
-    assert dealers[b"healthy"].recv() == b"1"
+    home.run_until(lambda: healthy.poll(0))
+    assert healthy.recv() == b"1"
     got = []
     while stream.sending() or not got or got[-1] != b"19":
         home.settle(2)
-        if dealers[b"stalled"].poll(0):
-            got.append(dealers[b"stalled"].recv())
+        if slow.poll(0):
+            got.append(slow.recv())
     assert got == sorted(got, key=int)
     assert len(got) == 20 - stream.stats().dropped
     assert stream.stats().queued == 0
@@ -740,10 +734,7 @@ def test_a_drop_of_a_stream_that_has_nothing_to_do_is_told(home):
 
 
 def test_drop_oldest_takes_what_is_parked_before_what_is_queued(home):
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    dealer = home.socket(zmq.DEALER, rcvhwm=1, routing_id=b"stalled")
-    dealer.bind(home.address())
-    router.connect(dealer.last_endpoint.decode())
+    router, _ = home.router(b"stalled", hwm=1)
     stream = home.stream(router)
     dropped = home.recorder()
     stream.on_send(lambda message, status: dropped.append(message) if status else None)

@@ -126,12 +126,7 @@ def test_what_the_limit_left_waits_for_no_sweep(home, throttled):
 @pytest.mark.deviates("pyzmq waits in flush for a peer that refuses")
 def test_what_a_flush_left_to_a_stalled_peer_arrives(home):
     """It is tried again when the peer has made room, although nothing else is sent."""
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=2)
-    router.bind(home.address())
-    peer = home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=2)
-    peer.connect(router.last_endpoint.decode())
-    peer.send(b"hello")
-    router.recv_multipart()
+    router, peer = home.router(b"peer", hwm=2)
     stream = home.stream(router)
     for i in range(20):
         stream.send_multipart([b"peer", b"%d" % i])
@@ -420,10 +415,7 @@ def test_no_sends_after_a_flush_in_on_send(home):
 
 @pytest.mark.ours
 def test_no_sends_of_parked_messages_after_a_flush_in_on_send(home):
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=5)
-    router.bind(home.address())
-    peer = home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=5)
-    peer.connect(router.last_endpoint.decode())
+    router, peer = home.router(b"peer", hwm=5)
     stream = home.stream(router)
     for i in range(30):
         stream.send_multipart([b"peer", b"%d" % i])

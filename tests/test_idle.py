@@ -136,12 +136,7 @@ def test_after_everything(home, expected_log):
 
 def test_a_peer_that_refuses_costs_no_more_than_its_attempts(home, expected_log):
     """No event tells when it has room."""
-    router = home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-    router.bind(home.address())
-    peer = home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=1)
-    peer.connect(router.last_endpoint.decode())
-    peer.send(b"hello")
-    router.recv_multipart()
+    router, _ = home.router(b"peer", hwm=1)
     stream = home.stream(router)
     for _ in range(1000):
         stream.send_multipart([b"peer", b"x"])

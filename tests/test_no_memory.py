@@ -347,12 +347,7 @@ class Parked(Pair):
 
     def __init__(self, name):
         self.home = Home(name)
-        router = self.home.socket(zmq.ROUTER, router_mandatory=1, sndhwm=1)
-        router.bind(self.home.address())
-        self.peer = self.home.socket(zmq.DEALER, routing_id=b"peer", rcvhwm=1, rcvtimeo=20_000)
-        self.peer.connect(router.last_endpoint.decode())
-        self.peer.send(b"hello")
-        router.recv_multipart()
+        router, self.peer = self.home.router(b"peer", hwm=1)
         self.stream = self.home.stream(router)
         self.sequence = 0
         self.sent, self.received = [], []

@@ -345,19 +345,9 @@ def test_coroutine_on_send(home):
 # -- failures -------------------------------------------------------------------------------------
 
 
-def mandatory_router(home):
-    router = home.socket(zmq.ROUTER, router_mandatory=1)
-    router.bind(home.address("tcp"))
-    peer = home.socket(zmq.DEALER, routing_id=b"there", rcvtimeo=20_000)
-    peer.connect(router.last_endpoint.decode())
-    peer.send(b"hello")
-    assert router.recv_multipart() == [b"there", b"hello"]
-    return router, peer
-
-
 def test_a_failed_send_holds_up_nobody(home):
     """Promise 7: EHOSTUNREACH."""
-    router, peer = mandatory_router(home)
+    router, peer = home.router(b"there", transport="tcp")
     stream = home.stream(router)
     sent = home.recorder()
     stream.on_send(lambda msg, status: sent.append((msg[0], getattr(status, "errno", None))))
@@ -371,7 +361,7 @@ def test_a_failed_send_holds_up_nobody(home):
 
 @pytest.mark.deviates("pyzmq's on_err does nothing")
 def test_on_err_is_told_of_failed_sends(home):
-    router, peer = mandatory_router(home)
+    router, peer = home.router(b"there", transport="tcp")
     stream = home.stream(router)
     errors = home.recorder()
     stream.on_err(errors.append)
@@ -384,7 +374,7 @@ def test_on_err_is_told_of_failed_sends(home):
 @pytest.mark.deviates("pyzmq's on_err does nothing")
 def test_on_send_replaced_in_on_err(home):
     """Who is registered when it is told, is told."""
-    router, peer = mandatory_router(home)
+    router, peer = home.router(b"there", transport="tcp")
     stream = home.stream(router)
     old, new = home.recorder(), home.recorder()
     stream.on_send(lambda msg, status: old.append(status))
@@ -397,7 +387,7 @@ def test_on_send_replaced_in_on_err(home):
 @pytest.mark.deviates("pyzmq's on_err does nothing")
 @pytest.mark.parametrize("end", [lambda s: s.on_err(None), lambda s: s.stop_on_err()])
 def test_a_failed_send_nobody_is_told_of_is_logged(home, end, expected_log):
-    router, peer = mandatory_router(home)
+    router, peer = home.router(b"there", transport="tcp")
     stream = home.stream(router)
     errors = []
     stream.on_err(errors.append)
@@ -500,7 +490,7 @@ def test_outcome_of_messages_sent_in_parts_without_copying(home, size):
 @pytest.mark.ours
 def test_parts_are_not_parted(home, expected_log):
     """Not by an error, nor by a peer that refuses: they are one message."""
-    router, peer = mandatory_router(home)
+    router, peer = home.router(b"there", transport="tcp")
     stream = home.stream(router)
     sent = home.recorder()
 

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 import zmq
-from conftest import POLLERS
+from helpers import TIMEOUT
 from tornado import gen, locks, web, websocket
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
@@ -18,11 +18,9 @@ from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.tcpclient import TCPClient
 from tornado.testing import bind_unused_port
 from tornado_programs import (
-    TIMEOUT,
     WAYS,
     Feed,
     busy,
-    holding_context,
     made_current,
     serving,
     starting,
@@ -30,20 +28,12 @@ from tornado_programs import (
 
 from zmqstream import EventLoop, ZMQStream
 
+pytestmark = pytest.mark.usefixtures("poller")
+
 
 @pytest.fixture(params=WAYS)
 def start(request, caplog):
     yield from starting(request.param, caplog)
-
-
-@pytest.fixture(params=POLLERS, autouse=True)
-def poller(request, monkeypatch):
-    monkeypatch.setenv("ZMQSTREAM_POLLER", request.param)
-
-
-@pytest.fixture
-def context():
-    yield from holding_context()
 
 
 class Echo(web.RequestHandler):

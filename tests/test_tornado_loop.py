@@ -10,29 +10,20 @@ import sys
 import threading
 
 import pytest
-from conftest import POLLERS
 from tornado import gen, process, web
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
-from tornado_programs import WAYS, Feed, busy, holding_context, serving, starting
+from tornado_programs import WAYS, Feed, busy, serving, starting
+
+pytestmark = pytest.mark.usefixtures("poller")
 
 
 @pytest.fixture(params=WAYS)
 def start(request, caplog):
     yield from starting(request.param, caplog)
-
-
-@pytest.fixture(params=POLLERS, autouse=True)
-def poller(request, monkeypatch):
-    monkeypatch.setenv("ZMQSTREAM_POLLER", request.param)
-
-
-@pytest.fixture
-def context():
-    yield from holding_context()
 
 
 def test_tcp_servers(start, context):

@@ -8,6 +8,7 @@ import logging
 import warnings
 
 import zmq
+from helpers import TIMEOUT
 from tornado import gen, web
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
@@ -16,9 +17,6 @@ from tornado.testing import bind_unused_port
 
 import zmqstream
 from zmqstream import EventLoop, ZMQStream
-
-TIMEOUT = 20  # seconds
-
 
 # -- the ways to a loop ----------------------------------------------------------------------------
 
@@ -84,21 +82,6 @@ def starting(way, caplog):
 
 
 # -- what the applications are made of -------------------------------------------------------------
-
-
-def holding_context():
-    """For a fixture: a context that holds its sockets, as pyzmq warns of those that are dropped."""
-    held = []
-
-    class Context(zmq.Context):
-        def socket(self, *args, **kwargs):
-            socket = super().socket(*args, **kwargs)
-            held.append(socket)
-            return socket
-
-    context = Context()
-    yield context
-    context.destroy(linger=0)
 
 
 class Feed:
