@@ -314,6 +314,30 @@ def test_threads_that_send_beyond_the_limit(home, policy):
         assert mine == sorted(mine)
 
 
+def test_a_drop_in_a_thread_wakes_the_loop(home):
+    """It is told where nothing else will ever happen to the stream."""
+    stream, _ = stalled(home, high=1, policy="drop_newest")
+    told = home.recorder()
+    once = threading.Event()
+
+    def on_send(message, status):
+        told.append((message, type(status)))
+        once.set()
+
+    def send():
+        assert once.wait(20)  # goes on when the loop lets go of the GIL, to sleep
+        stream.send(b"2")
+
+    stream.on_send(on_send)
+    sender = threading.Thread(target=send)
+    sender.start()
+    stream.send(b"0")
+    stream.send(b"1")
+    home.wait(told, 2)
+    sender.join()
+    assert told == [([b"1"], MessageDropped), ([b"2"], MessageDropped)]
+
+
 def test_close_counts_drops_that_were_not_told(home, expected_log):
     stream, _ = stalled(home, high=2, policy="drop_newest")
     stream.on_send(lambda message, status: pytest.fail("told after close"))
