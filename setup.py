@@ -24,6 +24,12 @@ if strict and sys.platform != "win32":
         "-Wno-cast-function-type",  # generated code: METH_FASTCALL tables
     ]
 
+# As most Pythons are built, and so their extensions; some distributions say -O2. CFLAGS=-O1: likewise.
+if sys.platform != "win32" and not any(
+    flag.startswith("-O") for flag in os.environ.get("CFLAGS", "").split()
+):
+    compile_args += ["-O3"]
+
 # Debug information is two thirds of the file, has the names of the build's folders in it, and is
 # of use to nobody who did not ask for it: CFLAGS=-g keeps it, and the symbols.
 if sys.platform.startswith("linux") and "-g" not in os.environ.get("CFLAGS", "").split():
