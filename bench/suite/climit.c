@@ -178,26 +178,30 @@ int64_t climit_round_trips (
     return now () - begin;
 }
 
-/* A message to and fro between two sockets of one thread, which polls when neither has anything: no
- * earlier, as a send may have taken note of a message that has come, and silenced the descriptor. */
+/* A message to and fro between two sockets of one thread. Without `events` it tries both in turn, and
+ * polls when neither has anything: no earlier, as a send may have taken note of a message that has
+ * come, and silenced the descriptor. With `events` it does what a loop of any number of sockets has to:
+ * it tries each once, then asks which have something, and receives until they have nothing. */
 int64_t climit_ping_pong (const libzmq *zmq, void *const *sockets, const int *descriptors,
-  int64_t trips, const void *data, size_t size)
+  int events, int64_t trips, const void *data, size_t size)
 {
     zmq_msg_t msg;
-    struct pollfd polled[2] = {{descriptors[0], POLLIN, 0}, {descriptors[1], POLLIN, 0}};
+    struct pollfd polled[2] = {{descriptors[0], POLLIN, POLLIN}, {descriptors[1], POLLIN, POLLIN}};
     int64_t start = now (), result = climit_send (zmq, sockets[0], 1, 1, data, size);
     int64_t left = 2 * trips;
     zmq->msg_init (&msg);
     while (result >= 0 && left > 0) {
         int64_t before = left;
         for (int i = 0; i < 2 && result >= 0 && left > 0; i++) {
+            if (events && polled[i].revents == 0)
+                continue;
             while (zmq->msg_recv (&msg, sockets[i], DONTWAIT) >= 0 && result >= 0)
                 if (--left > 0)
                     result = climit_send (zmq, sockets[i], 1, 1, data, size);
             if (result >= 0 && zmq->last_error () != EAGAIN)
                 result = -zmq->last_error ();
         }
-        if (left == before && poll (polled, 2, -1) < 0)
+        if (result >= 0 && left > 0 && (events || left == before) && poll (polled, 2, -1) < 0)
             result = -errno;
     }
     zmq->msg_close (&msg);

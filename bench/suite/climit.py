@@ -54,7 +54,7 @@ def library() -> ctypes.CDLL:
         (loaded.climit_echo, api, handle),
         (loaded.climit_requests, api, handle, count, count, data, size),
         (loaded.climit_round_trips, api, handle, count, data, size, results),
-        (loaded.climit_ping_pong, api, handles, descriptors, count, data, size),
+        (loaded.climit_ping_pong, api, handles, descriptors, flags, count, data, size),
     ):
         function.argtypes = arguments
         function.restype = ctypes.c_int64
@@ -98,11 +98,11 @@ def send(socket: zmq.Socket, messages: int, frames: int, data: bytes) -> int:
     return _call("send", socket.underlying, messages, frames, data, len(data))
 
 
-def ping_pong(ping: zmq.Socket, pong: zmq.Socket, trips: int, data: bytes) -> int:
-    """Send a message to and fro between two sockets; nanoseconds."""
+def ping_pong(ping: zmq.Socket, pong: zmq.Socket, trips: int, data: bytes, events: bool) -> int:
+    """Send a message to and fro between two sockets, polling each time or not; nanoseconds."""
     handles = (ctypes.c_void_p * 2)(ping.underlying, pong.underlying)
     descriptors = (ctypes.c_int * 2)(ping.fd, pong.fd)
-    return _call("ping_pong", handles, descriptors, trips, data, len(data))
+    return _call("ping_pong", handles, descriptors, events, trips, data, len(data))
 
 
 # What drives a measurement.
