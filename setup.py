@@ -24,7 +24,7 @@ if strict and sys.platform != "win32":
         "-Wno-cast-function-type",  # generated code: METH_FASTCALL tables
     ]
 
-# As most Pythons are built, and so their extensions; some distributions say -O2. CFLAGS=-O1: likewise.
+# As most Pythons are built, and so their extensions; some distributions say -O2. CFLAGS=-O1 wins.
 if sys.platform != "win32" and not any(
     flag.startswith("-O") for flag in os.environ.get("CFLAGS", "").split()
 ):
