@@ -26,10 +26,20 @@ NEEDS = ["cython>=3.3.1", "setuptools>=77", "coverage>=7.10"]
 # Tests of what tracing itself changes: how long things take, and how much memory.
 NOT_HERE = ["tests/test_memory.py", "tests/test_no_memory.py", "tests/test_no_descriptors.py"]
 
+# The core's lines have the names of files relative to the checkout. Where a program runs in another
+# folder Cython's plugin looks beside the module's main file, of which coverage tells nothing.
+PLUGIN = """\
+from Cython import Coverage
+
+found = Coverage._find_dep_file_path
+Coverage._find_dep_file_path = lambda main, *rest, **more: found(main or {main!r}, *rest, **more)
+coverage_init = Coverage.coverage_init
+"""
+
 SETTINGS = """\
 [run]
 core = ctrace
-plugins = Cython.Coverage
+plugins = cython_lines
 source = zmqstream
 parallel = true
 patch = _exit, fork, subprocess
@@ -71,9 +81,18 @@ def measure(work: Path, arguments: list[str]) -> int:
         python, "-m", "pip", "uninstall", "--quiet", "--yes", "zmqstream"
     ):
         return 1
+    # pip has built it here, without tracing
+    shutil.rmtree(checkout / "build", ignore_errors=True)
+    for made in checkout.glob("zmqstream/_core.c*"):
+        made.unlink()
     build = {**os.environ, "ZMQSTREAM_TRACE": "1", "CFLAGS": "-O1 -g0"}
     if run(python, "setup.py", "-q", "build_ext", "--inplace", cwd=checkout, env=build):
         return 1
+    libraries = subprocess.check_output(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    )
+    plugin = PLUGIN.format(main=str(checkout / "zmqstream" / "_core.pyx"))
+    (Path(libraries.strip()) / "cython_lines.py").write_text(plugin)
     settings = work / "coveragerc"
     settings.write_text(SETTINGS.format(folder=work))
     under = {**os.environ, "COVERAGE_PROCESS_START": str(settings), "PYTHONPATH": str(checkout)}
