@@ -327,3 +327,16 @@ def test_control_c(loop, context):
         signal.signal(signal.SIGINT, before)
     turn(loop)
     stream.close()
+
+
+def test_callbacks_for_a_loop_that_was_closed():
+    """Nobody calls them, and it is no error: threads come too late when programs end."""
+    loop = IOLoop(make_current=False)
+    loop.close()
+    called = []
+    for add in loop.add_callback, loop.spawn_callback, loop.add_callback_from_signal:
+        assert add(called.append, 1) is None
+    future = concurrent.futures.Future()
+    loop.add_future(future, called.append)
+    future.set_result(None)
+    assert called == []

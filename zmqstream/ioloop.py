@@ -311,17 +311,28 @@ class IOLoop:
     # -- callbacks and time ----------------------------------------------------------------------
 
     def add_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call soon, in the loop. May be called from any thread."""
+        """Call soon, in the loop. May be called from any thread. A closed loop calls nothing."""
         if asyncio._get_running_loop() is self.asyncio_loop:
-            self.asyncio_loop.call_soon(self._run_callback, callback, args, kwargs)
+            call_soon = self.asyncio_loop.call_soon
         else:
-            self.asyncio_loop.call_soon_threadsafe(self._run_callback, callback, args, kwargs)
+            call_soon = self.asyncio_loop.call_soon_threadsafe
+        self._add_callback(call_soon, callback, args, kwargs)
+
+    def _add_callback(
+        self, call_soon: Callable[..., Any], callback: Any, args: Any, kwargs: Any
+    ) -> None:
+        try:
+            call_soon(self._run_callback, callback, args, kwargs)
+        except RuntimeError:
+            if not self.asyncio_loop.is_closed():
+                raise
+            # as with Tornado's: who comes too late, in a thread or a handler, has no one to tell
 
     def add_callback_from_signal(
         self, callback: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> None:
         """As add_callback(), from a signal handler."""
-        self.asyncio_loop.call_soon_threadsafe(self._run_callback, callback, args, kwargs)
+        self._add_callback(self.asyncio_loop.call_soon_threadsafe, callback, args, kwargs)
 
     spawn_callback = add_callback
 
