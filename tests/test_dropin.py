@@ -6,8 +6,10 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import zmq
 
 import zmqstream
 from zmqstream._cli.run import STARTUP
@@ -507,3 +509,17 @@ def test_help(arguments):
     assert "run" in done.stdout
     assert python("-m", "zmqstream", "--version").stdout == f"zmqstream {zmqstream.__version__}\n"
     assert "run -m MODULE [ARGS...]" in python("-m", "zmqstream", "run", "--help").stdout
+
+
+def test_methods_of_the_socket_can_be_replaced():
+    """On one stream, as a test does that mocks them."""
+    context = zmq.Context()
+    loop = zmqstream.EventLoop()
+    stream = zmqstream.ZMQStream(context.socket(zmq.PUSH), loop)
+    with mock.patch.object(stream, "connect") as connect:
+        stream.connect("tcp://127.0.0.1:1")
+    connect.assert_called_once_with("tcp://127.0.0.1:1")
+    assert stream.connect == stream.socket.connect
+    stream.close()
+    loop.close()
+    context.term()

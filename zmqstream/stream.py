@@ -31,16 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["ZMQStream"]
 
 
-def _socket_method(name: str) -> Any:
-    """A method of the socket, taken from it at each use.
+class _SocketMethod:
+    """A method of the socket, taken from it at each use; a stream may be given one of its own.
 
     Each of these may swallow an event of the socket; taking `stream.socket` has it looked for.
     """
 
-    def method(self: ZMQStream) -> Any:
-        return getattr(self._open_socket(), name)
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.__doc__ = f"The socket's own `{name}`."
 
-    return property(method, doc=f"The socket's own `{name}`.")
+    def __get__(self, stream: ZMQStream | None, owner: type) -> Any:
+        return self if stream is None else getattr(stream._open_socket(), self.name)
+
+
+def _socket_method(name: str) -> Any:
+    return _SocketMethod(name)
 
 
 class ZMQStream(_core.Stream):
