@@ -8,6 +8,7 @@ import threading
 import weakref
 
 import pytest
+import zmq
 from conftest import POLLERS
 from helpers import TIMEOUT, in_thread, pair, run_script, start, turn
 from tornado import ioloop as tornado_ioloop
@@ -441,3 +442,27 @@ def test_a_loop_that_cannot_be_watched():
         IOLoop(make_current=False, asyncio_loop=loop).set_blocking_log_threshold(THRESHOLD)
     assert loop not in _watchdog._watchdogs
     loop.close()
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_what_a_thread_sends_while_the_watchdog_is_told_of_a_poll(poller, monkeypatch):
+    """The loop has decided to sleep, and what it calls then is Python code: other threads run."""
+    monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
+    context = zmq.Context()
+    loop = zmqstream.EventLoop()
+    first, second = pair(context)
+    stream = ZMQStream(first, loop)
+    polls = []
+
+    def on_poll(polling):
+        if polling and len(polls) < 10:
+            polls.append(polling)
+            in_thread(lambda: stream.send(b"x"))
+
+    loop._reactor.on_poll = on_poll
+    arrived = loop.run_in_executor(None, lambda: [second.recv() for _ in range(10)])
+    assert loop.run_until_complete(asyncio.wait_for(arrived, TIMEOUT)) == [b"x"] * 10
+    stream.close()
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    context.destroy(linger=0)

@@ -200,10 +200,12 @@ cdef class HomeReactor(Reactor):
     cdef list poll(self, double timeout):
         if self.on_poll is None:
             return self.poll_selected(timeout)
-        self.on_poll(True)
+        self.sleeping = timeout != 0  # it is Python code, and a thread that sends meanwhile must wake us
         try:
+            self.on_poll(True)
             return self.poll_selected(timeout)
         finally:
+            self.sleeping = False
             self.on_poll(False)
 
     cdef list poll_selected(self, double timeout):
