@@ -11,6 +11,8 @@ import time
 import pytest
 import zmq
 
+import zmqstream
+
 
 def touch_send(socket):
     socket.send(b"raw", zmq.DONTWAIT)
@@ -527,3 +529,31 @@ def test_a_loop_that_loses_each_third_sweep(home, throttled, monkeypatch, lost):
         home.wait(got)
         got.clear()
     assert len(started) > 6
+
+
+@pytest.mark.ours
+def test_a_subclass_whose_repr_fails(home):
+    """Its callbacks' exceptions are reported all the same, and the loop goes on."""
+
+    class Named(zmqstream.ZMQStream):
+        def __repr__(self):
+            return f"<Named {self.socket.last_endpoint}>"  # None when it is closed
+
+    socket, peer = home.pair()
+    near, far = home.pair()
+    stream = home.stream(socket, Named)
+    got = home.recorder()
+    home.stream(near).on_recv(got.append)
+
+    def callback(message):
+        stream.close()
+        raise ValueError("callback")
+
+    stream.on_recv(callback)
+    peer.send(b"x")
+    home.run_until(stream.closed)
+    far.send(b"y")
+    home.wait(got)
+    [found] = home.expect_errors(ValueError)
+    assert "Named" in found["message"] or "ZMQStream" in found["message"]
+    del found["stream"]  # asyncio's own handlers, too, would show it

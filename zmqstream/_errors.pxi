@@ -55,8 +55,18 @@ cdef bint is_tornado(object io_loop) except -1:
     return theirs is not None and isinstance(io_loop, theirs)
 
 
+cdef str name_of(object source):
+    """repr(), where it must not fail: a subclass may have one of its own."""
+    cdef object failure
+    try:
+        return repr(source)
+    except Exception as error:
+        failure = error
+    return object.__repr__(source)
+
+
 cdef int report(object loop, str what, object source, object callback, object error) except -1:
-    cdef str message = f"Exception in {what} of {source!r}"
+    cdef str message = f"Exception in {what} of {name_of(source)}"
     if is_tornado(getattr(source, "io_loop", None)) and loop.get_exception_handler() is None:
         # where pyzmq's class logs it, and where Tornado's programs look for it
         if callback is not None:

@@ -17,7 +17,7 @@ cdef int epoll_add(int epfd, int fd) noexcept:
 
 
 cdef object cannot_poll(Source source, int code):
-    return OSError(code, f"cannot poll {source!r}: {os.strerror(code)}")
+    return OSError(code, f"cannot poll {name_of(source)}: {os.strerror(code)}")
 
 
 def _nothing():

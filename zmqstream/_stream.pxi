@@ -365,7 +365,7 @@ cdef class Stream(Awaiting):
         self.release(None, False)
         try:
             warnings.warn(  # it begins as pyzmq's, so that filters of programs find it
-                f"Unregistering FD {self.fd} after closing socket: that of {self!r} was closed "
+                f"Unregistering FD {self.fd} after closing socket: that of {name_of(self)} was closed "
                 "directly; use stream.close() instead, which unregisters it first and loses no "
                 "queued messages",
                 stacklevel=1,
