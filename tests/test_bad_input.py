@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import copy
 import gc
 import os
+import pickle
 import sys
 
 import pytest
@@ -260,3 +262,44 @@ def test_a_linger_that_is_none(loop, socket):
         stream.close(linger="long")
     assert not stream.closed()
     stream.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pyzmq's dealloc
+def test_a_frame_that_was_never_made(loop, context):
+    """A subclass without super().__init__(): libzmq would abort the process."""
+
+    class Unmade(zmq.Frame):
+        def __init__(self):
+            pass
+
+    class Made(zmq.Frame):
+        pass
+
+    stream = ZMQStream(context.socket(zmq.PUSH), loop)
+    unmade = Unmade.__new__(Unmade)
+    with pytest.raises(TypeError, match="frame 1 is a Unmade"):
+        stream.send_multipart([b"x", unmade])
+    assert not stream.sending()
+    stream.send(Made(b"x"))
+    assert stream.sending()
+    stream.close(linger=0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        zmqstream.QueueFull("why"),
+        zmqstream.MessageDropped("why"),
+        zmqstream.MessageExpired("why"),
+        zmqstream.MultipartMessageError([b"a", b"b"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_errors_can_be_copied(error, again):
+    """As between processes."""
+    other = again(error)
+    assert type(other) is type(error)
+    assert str(other) == str(error)
+    for name in "errno", "strerror", "message":
+        assert getattr(other, name, None) == getattr(error, name, None)

@@ -22,6 +22,9 @@ class MultipartMessageError(ValueError):
             f"a message of {len(message)} frames where recv() expects one: use recv_multipart()")
         self.message = message
 
+    def __reduce__(self):
+        return type(self), (self.message,)
+
 
 cdef class Awaited:
     """What `await` waits for: a coroutine to asyncio."""

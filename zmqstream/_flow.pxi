@@ -27,6 +27,9 @@ class QueueFull(zmq.Again):
         self.strerror = why
         self.args = (self.errno, why)
 
+    def __reduce__(self):
+        return type(self), (self.strerror,)
+
 
 class MessageDropped(zmq.ZMQError):
     """A message was dropped because its stream's queue was full: see set_write_buffer_limits()."""

@@ -243,10 +243,25 @@ cdef object snapshot(object message, Socket socket, bint copy, bint track, list 
     return frames[0] if i == 1 else tuple(frames)
 
 
+cdef object FRAME_TYPE = zmq.Frame
+
+
+cdef bint is_made(Frame frame) except -1:
+    """Whether libzmq takes it for a message: a subclass may have left out __init__()."""
+    cdef zmq_msg_t copy
+    lib.msg_init(&copy)
+    if lib.msg_copy(&copy, &frame.zmq_msg) < 0:
+        return False
+    lib.msg_close(&copy)
+    return True
+
+
 cdef object snapshot_frame(
     object frame, Py_ssize_t i, Socket socket, bint copy, bint track, list trackers
 ):
     if isinstance(frame, Frame):
+        if type(frame) is not FRAME_TYPE and not is_made(frame):
+            raise TypeError(f"frame {i} is a {type(frame).__name__} whose __init__() was never called")
         tracker = (<Frame> frame).tracker
         if track and not tracker:
             raise ValueError(
