@@ -234,3 +234,28 @@ def test_numbers_that_are_none(home, pair, method, most, error, text):
     with pytest.raises(error, match=text):
         getattr(stream, method)(print, max_concurrency=most)
     assert not stream.receiving()
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="new in CPython 3.12")
+def test_eager_tasks_that_flush_are_counted(home, pair):
+    stream, peer = pair
+    home.loop.set_task_factory(asyncio.eager_task_factory)
+    ended = home.recorder()
+    alive = []
+    most = 0
+
+    async def callback(message):
+        nonlocal most
+        alive.append(1)
+        most = max(most, len(alive))
+        stream.flush(zmq.POLLIN, 1)
+        await asyncio.sleep(0)
+        alive.pop()
+        ended.append(message)
+
+    stream.on_recv(callback, max_concurrency=2)
+    for i in range(20):
+        peer.send(b"%d" % i)
+    home.wait(ended, 20)
+    assert most == 2
+    assert sorted(ended, key=lambda message: int(message[0])) == [[b"%d" % i] for i in range(20)]

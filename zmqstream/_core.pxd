@@ -361,6 +361,7 @@ cdef class Incoming(Sender):
     cdef Py_ssize_t recv_batch  # call it with a list of so many messages at most; 0: with one message
     cdef Py_ssize_t max_alive   # so many of its coroutines may be alive; 0: any number
     cdef set alive              # those, where that is bounded; None: never any
+    cdef int starting           # those whose task is being made
     cdef set closers            # tasks in aclose(), which waits for callbacks but not for these; or None
     cdef object receivers       # a deque of AwaitedMessages that wait, in order; None: never any
     cdef bint awaited           # the first of them is to be woken when there is a message

@@ -38,7 +38,10 @@ cdef class Incoming(Sender):
 
     cdef inline bint full(self) noexcept:
         """Whether as many coroutines of on_recv's callback are alive as may be."""
-        return self.max_alive > 0 and self.alive is not None and len(self.alive) >= self.max_alive
+        return (
+            self.max_alive > 0
+            and self.starting + (0 if self.alive is None else len(self.alive)) >= self.max_alive
+        )
 
     cdef int settle(self) except -1:
         if self.state == CLOSED:
@@ -340,7 +343,11 @@ cdef class Incoming(Sender):
         cdef object task
         if self.max_alive == 0 or not is_awaitable(result):
             return self.returned(result, callback)
-        task = self.start(result, callback)
+        self.starting += 1  # an eager task runs here, and may flush
+        try:
+            task = self.start(result, callback)
+        finally:
+            self.starting -= 1
         if task is not None:
             if self.alive is None:
                 self.alive = set()
