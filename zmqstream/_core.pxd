@@ -58,6 +58,7 @@ cdef class SendQueue:
     cdef Py_ssize_t holes       # those: items without frames
     cdef int64_t first          # items that have gone: the place of the oldest
     cdef object extras          # a deque: the SendExtras of those that have one, oldest first; or None
+    cdef bytes peer             # of a ROUTER's parked messages: whose they are; or None
 
     cdef int push(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1
     cdef int make_extras(self) except -1
@@ -280,6 +281,7 @@ cdef class Outgoing(Source):
     cdef int unpark(self, Budget *budget) except -1
     cdef int removed(self, Py_ssize_t size) noexcept
     cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1
+    cdef int unparked(self, SendQueue waiting) except -1
     cdef int look_at_mailbox(self) noexcept
     cdef Py_ssize_t last_drain(self) except -1
     cdef int call_back(self, str what, object callback, tuple args, object context, bint raising) except -1

@@ -182,20 +182,20 @@ cdef class Flow(Outgoing):
         return True
 
     cdef int drop_oldest(self) except -1:
-        cdef SendQueue queue = self.queue
+        cdef SendQueue queue = self.queue, waiting
         cdef SendExtra extra
         cdef object frames
-        cdef bytes peer = None
         if self.parked_count:
-            peer = next(iter(self.parked))
-            queue = self.parked[peer]
-            self.parked_count -= 1
+            for waiting in self.parked.values():
+                if waiting.count:  # where memory was short, one may be empty
+                    queue = waiting
+                    break
         extra = queue.take_extra()
         self.removed(queue.items[queue.head].size)
         frames = queue.pop()
         zs_count(ZS_FAILED, 1)
-        if peer is not None and queue.count == 0:
-            del self.parked[peer]
+        if queue is not self.queue:
+            self.unparked(queue)
         return self.drop(frames, extra)
 
     cdef int drop(self, object frames, SendExtra extra) except -1:
@@ -351,11 +351,7 @@ cdef class Flow(Outgoing):
         self.removed(queue.at(extra.place).size)
         frames = queue.withdraw(extra)
         if queue is not self.queue:
-            self.parked_count -= 1
-            if queue.count == 0:
-                peer = peer_of(<PyObject *> frames)
-                if self.parked.get(peer) is queue:
-                    del self.parked[peer]
+            self.unparked(queue)
         return frames
 
     cdef int expire_overdue(self, SendQueue queue, bint raising) except -1:

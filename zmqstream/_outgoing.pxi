@@ -200,7 +200,7 @@ cdef class Outgoing(Source):
         cdef object frames = queue.pop()
         zs_count(ZS_SENT if code == 0 else ZS_FAILED, 1)
         if queue is not self.queue:
-            self.parked_count -= 1
+            self.unparked(queue)
         self.removed(size)
         if code == 0:
             self.messages_out += 1
@@ -253,6 +253,7 @@ cdef class Outgoing(Source):
             waiting = SendQueue()  # where garbage is collected anything may run, as a thread that sends
             if self.queue.count == 0 or peer_of(self.queue.items[self.queue.head].frames) != peer:
                 return 0
+            waiting.peer = peer
             self.parked[peer] = waiting
         item = &self.queue.items[self.queue.head]
         # before it leaves the queue: memory may be short
@@ -295,12 +296,19 @@ cdef class Outgoing(Source):
                     return 0
                 if self.state == CLOSED or self.has_flushed(budget):
                     return 0
-            if self.parked is not None and self.parked.get(peer) is waiting:
+            if waiting is not None and self.parked is not None and self.parked.get(peer) is waiting:
                 del self.parked[peer]
                 if waiting.count:
                     self.parked[peer] = waiting  # behind the others
             if ended:
                 return 1
+        return 0
+
+    cdef int unparked(self, SendQueue waiting) except -1:
+        """A message has left those that wait for its peer. Before user code runs: it may drop others."""
+        self.parked_count -= 1
+        if waiting.count == 0 and self.parked.get(waiting.peer) is waiting:
+            del self.parked[waiting.peer]
         return 0
 
     cdef int look_at_mailbox(self) noexcept:
