@@ -93,8 +93,9 @@ cdef PyObject *awaited_next(PyObject *awaited) except NULL:
 
 
 @cython.final
+@cython.freelist(8)
 cdef class AwaitedNothing(Awaited):
-    """Ended from the beginning; one serves all."""
+    """Ended from the beginning."""
 
     def __cinit__(self):
         self.ended = True
@@ -271,8 +272,6 @@ cdef object reused():
 cdef object early():
     return RuntimeError("what a stream gave to be awaited was resumed before it is time")
 
-
-cdef AwaitedNothing NOTHING = AwaitedNothing()
 
 for _type in (AwaitedNothing, AwaitedLevel, AwaitedSend, AwaitedMessage):
     zs_set_slots(<PyObject *> _type, awaited_send, awaited_next)

@@ -262,7 +262,8 @@ cdef class Awaiting(Incoming):
         if self.state != CLOSED and (
             not self.over if self.has_limits() else self.queued == 0
         ):
-            return NOTHING
+            # one of its own: as_completed() makes a set of what it is given
+            return AwaitedNothing.__new__(AwaitedNothing)
         return self.level(not self.has_limits())
 
     def _emptied(self):
