@@ -366,3 +366,26 @@ def test_an_asend_in_another_streams_callback_makes_nobody_wait_for_a_sweep(home
     home.wait(polls)
     home.settle()
     assert reactor.stats()[1] > polls[0]  # each poll comes with such a look
+
+
+def test_an_error_of_a_send_that_is_cancelled_just_then_is_logged(home, expected_log):
+    """Its coroutine will not be told: nobody was."""
+    stream = home.stream(home.socket(zmq.REQ))
+    address = home.address()
+    home.socket(zmq.REP).bind(address)
+
+    async def send():
+        await stream.asend(b"2")  # out of turn: EFSM
+
+    async def main():
+        stream.send(b"1", callback=lambda message, status: home.loop.call_soon(task.cancel))
+        task = home.loop.create_task(send())
+        await iterations()
+        stream.connect(address)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    home.run(main())
+    assert stream.stats().errors == 1
+    gc.collect()
+    assert len(expected_log("a message could not be sent")) == 1

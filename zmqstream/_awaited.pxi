@@ -158,9 +158,16 @@ cdef class AwaitedSend(Awaited):
         return self.result
 
     def __del__(self):
-        if self.error is not None and self.alone and not self.ended:
+        if not self.ended:
+            self.complain()
+
+    cdef int complain(self) except -1:
+        """Nobody will ask what became of it: an error that nobody else knows of is logged."""
+        error, self.error = self.error, None
+        if error is not None and self.alone:
             _logger.error(
-                "%r: a message could not be sent, and nobody awaits it: %s", self.stream, self.error)
+                "%r: a message could not be sent, and nobody awaits it: %s", self.stream, error)
+        return 0
 
     cdef int tell(self, object error, object result) except -1:
         """What became of it."""
@@ -180,7 +187,7 @@ cdef class AwaitedSend(Awaited):
             self.extra.forget()
             stream.leave()
         self.extra = None
-        return 0
+        return self.complain()
 
 
 @cython.final

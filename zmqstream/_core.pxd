@@ -422,6 +422,7 @@ cdef class AwaitedSend(Awaited):
     cdef bint pausing           # let the loop go once round first
 
     cdef int tell(self, object error, object result) except -1
+    cdef int complain(self) except -1
 
 
 @cython.final
