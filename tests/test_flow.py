@@ -798,3 +798,62 @@ def test_no_on_drain_when_the_stream_was_closed_before_its_turn_came(home):
     assert stream.flush(zmq.POLLOUT) == 3
     stream.close()
     home.settle()
+
+
+@pytest.mark.parametrize("where", ["in on_send", "after an exception in a flush"])
+def test_drop_oldest_when_a_peers_last_message_has_just_left(home, where):
+    """Its queue was parked, and is empty: the oldest message is another peer's."""
+    router, fast, slow = home.router(b"A", b"B", hwm=1)
+    stream = home.stream(router)
+    told = home.recorder()
+
+    def on_last(message, status):
+        told.append(message)
+        if where == "in on_send":
+            more()
+        else:
+            raise ValueError("on_send")
+
+    def more():
+        for i in range(10):
+            stream.send_multipart([b"B", b"more %d" % i])
+
+    stream.on_send(lambda message, status: None)
+    for i in range(2):
+        stream.send_multipart([b"A", b"%d" % i])
+        stream.send_multipart([b"B", b"%d" % i])
+        home.settle()
+    stream.send_multipart([b"A", b"last"], callback=on_last)
+    stream.send_multipart([b"B", b"x"])
+    stream.send_multipart([b"B", b"y"])
+    home.settle()
+    assert stream.get_write_buffer_size() == 3
+    if where == "in on_send":
+        stream.set_write_buffer_limits(3, policy="drop_oldest")
+    assert [fast.recv() for _ in range(2)] == [b"0", b"1"]
+    if where == "in on_send":
+        home.wait(told)
+    else:
+        with pytest.raises(ValueError, match="on_send"):
+            stream.flush(zmq.POLLOUT)
+        stream.set_write_buffer_limits(3, policy="drop_oldest")
+        more()
+    assert fast.recv() == b"last"
+    assert stream.get_write_buffer_size() == 3
+    got = []
+    while len(got) < 5:
+        home.run_until(lambda: slow.poll(0))
+        got.append(slow.recv())
+    assert got == [b"0", b"1", b"more 7", b"more 8", b"more 9"]
+    home.drained(stream)
+
+
+def test_each_drain_is_an_object_of_its_own(home):
+    """as_completed() and wait() make a set of what they are given."""
+    streams = [home.stream(home.socket(zmq.PUSH)) for _ in range(2)]
+
+    async def main():
+        waiting = [stream.drain() for stream in streams]
+        return [await each for each in asyncio.as_completed(waiting)]
+
+    assert home.run(main()) == [None, None]

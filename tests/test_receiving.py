@@ -461,3 +461,69 @@ def test_a_loop_run_inside_a_callback(home, spinning):
     assert peer.recv() == b"reply"
     peer.send(b"after")
     home.wait(got, 3)
+
+
+@pytest.mark.deviates("pyzmq's callbacks run in the context of the stream's creation")
+@pytest.mark.parametrize("way", ["by the loop", "in a flush", "in a flush in a callback"])
+@pytest.mark.parametrize("coroutines", [False, True])
+def test_each_callback_runs_in_its_own_context(home, pair, way, coroutines):
+    """Coroutines, too, wherever the callback is called from."""
+    stream, peer = pair
+    seen = home.recorder()
+
+    def note(which):
+        def plain(*args):
+            seen.append((which, variable.get()))
+
+        async def coroutine(*args):
+            plain()
+
+        return coroutine if coroutines else plain
+
+    def flushing(message):
+        if message == [b"flush"]:
+            stream.send(b"1")
+            stream.send(b"2", callback=own)
+            stream.flush()
+        return receive(message)
+
+    receive, own = note("on_recv"), note("own")
+    register = {
+        "on_recv": lambda: stream.on_recv(flushing),
+        "on_send": lambda: stream.on_send(note("on_send")),
+        "on_drain": lambda: stream.on_drain(note("on_drain")),
+        "close": lambda: stream.set_close_callback(note("close")),
+    }
+
+    def registered(which):
+        variable.set(which)
+        register[which]()
+
+    def send():
+        variable.set("own")
+        stream.send(b"2", callback=own)
+
+    home.settle()
+    stream.set_write_buffer_limits(1)
+    for which in register:
+        contextvars.copy_context().run(registered, which)
+    if way == "in a flush in a callback":
+        contextvars.copy_context().run(lambda: (variable.set("own"), stream.on_recv(flushing)))
+        register["on_recv"] = None
+        peer.send_multipart([b"flush"])
+        peer.send(b"x")
+        home.wait(seen, 5)
+        assert {("on_send", "on_send"), ("own", "own"), ("on_recv", "own")} <= set(seen)
+    else:
+        peer.send(b"x")
+        stream.send(b"1")
+        contextvars.copy_context().run(send)
+        if way == "in a flush":
+            home.run_until(lambda: peer.poll(0) or stream.socket.poll(0))
+            stream.flush()
+        home.wait(seen, 4)
+        assert {("on_recv", "on_recv"), ("on_send", "on_send"), ("own", "own")} <= set(seen)
+    stream.close()
+    home.run_until(lambda: ("close", "close") in seen)
+    assert ("on_drain", "on_drain") in seen
+    assert all(which == value for which, value in seen if which != "on_recv")

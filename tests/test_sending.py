@@ -616,3 +616,96 @@ def test_unknown_keywords_are_told(home):
         stream.send(b"y", colour="red")
     home.drained(stream)
     assert (peer.recv(), peer.recv()) == (b"x", b"y")
+
+
+@pytest.mark.deviates("pyzmq's on_err is never called")
+@pytest.mark.parametrize("way", ["by the loop", "in a flush"])
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_failed_send_has_its_outcome_whatever_on_err_raises(home, way, error):
+    router, _ = home.router(b"there", transport="tcp")
+    stream = home.stream(router)
+    told, sent = [], home.recorder()
+
+    def on_err(failure):
+        told.append(failure.errno)
+        raise error("on_err")
+
+    stream.on_err(on_err)
+
+    def send():
+        stream.send_multipart(
+            [b"nobody", b"x"], callback=lambda message, status: sent.append(status.errno)
+        )
+
+    if way == "in a flush":
+        send()
+        with pytest.raises(error, match="on_err"):
+            stream.flush()
+    elif error is SystemExit:
+        home.loop.call_later(0.001, send)
+        with pytest.raises(error, match="on_err"):
+            home.run_until(lambda: False)
+    else:
+        send()
+        home.wait(sent)
+        home.expect_errors(error)
+    assert told == sent == [zmq.EHOSTUNREACH]
+    assert not stream.sending()
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_asend_ends_whatever_on_err_raises(home, error):
+    socket = home.socket(zmq.REQ)
+    stream = home.stream(socket)
+
+    def on_err(failure):
+        raise error("on_err")
+
+    async def out_of_turn():
+        stream.send(b"1")
+        await stream.asend(b"2")
+
+    stream.on_err(on_err)
+    task = home.loop.create_task(out_of_turn())
+    home.settle()
+    address = home.address()
+    home.socket(zmq.REP).bind(address)
+    home.loop.call_later(0.001, stream.connect, address)
+    if error is SystemExit:
+        with pytest.raises(SystemExit):
+            home.run_until(lambda: False)
+    with pytest.raises(zmq.ZMQError) as info:
+        home.run(task)
+    assert info.value.errno == zmq.EFSM
+    if error is ValueError:
+        home.expect_errors(ValueError)
+
+
+@pytest.mark.deviates("pyzmq has one callback, of whichever is sent next")
+@pytest.mark.parametrize("way", ["by the loop", "in a flush"])
+def test_callbacks_of_parts_are_each_called(home, pair, way):
+    """Coroutines are awaited, and an exception of one is no other's."""
+    stream, peer = pair
+    told = home.recorder()
+
+    async def coroutine(message, status):
+        told.append(("coroutine", message))
+
+    def plain(message, status):
+        message.append(b"mine")
+        told.append(("plain", message[:2]))
+
+    def bad(message, status):
+        raise ZeroDivisionError("bad")
+
+    for frame, callback in (b"a", bad), (b"b", coroutine), (b"c", plain):
+        stream.send(frame, 0 if frame == b"c" else zmq.SNDMORE, callback=callback)
+    if way == "in a flush":
+        with pytest.raises(ZeroDivisionError, match="bad"):
+            stream.flush(zmq.POLLOUT)
+    home.wait(told, 2)
+    assert sorted(told) == [("coroutine", [b"a", b"b", b"c"]), ("plain", [b"a", b"b"])]
+    if way == "by the loop":
+        home.expect_errors(ZeroDivisionError)
+    assert peer.recv_multipart() == [b"a", b"b", b"c"]

@@ -42,6 +42,7 @@ cdef class SendExtra:           # what few messages carry
     cdef object context         # the contextvars context it was given in
     cdef object tracker         # zmq.MessageTracker of what is not copied, or None
     cdef object awaited         # the AwaitedSend of asend(), or None
+    cdef SendExtra further      # of a message in parts: the next that has a callback, too; or None
     cdef int64_t deadline       # the clock's time when it expires, ns; 0: never
     cdef SendQueue queue        # where the message waits; None: it has gone
     cdef int64_t place          # which one it is there, counted from the queue's beginning
@@ -281,6 +282,9 @@ cdef class Outgoing(Source):
     cdef int unpark(self, Budget *budget) except -1
     cdef int removed(self, Py_ssize_t size) noexcept
     cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1
+    cdef int tell_sender(
+        self, object frames, SendExtra extra, object error, bint told, bint raising) except -1
+    cdef int call_own(self, SendExtra extra, list message, object status, bint raising) except -1
     cdef int unparked(self, SendQueue waiting) except -1
     cdef int look_at_mailbox(self) noexcept
     cdef Py_ssize_t last_drain(self) except -1

@@ -346,7 +346,6 @@ cdef class Flow(Outgoing):
     cdef object withdraw(self, SendExtra extra):
         """Take a message out of the queue where it stands. Returns its frames."""
         cdef SendQueue queue = extra.queue
-        cdef bytes peer
         cdef object frames
         self.removed(queue.at(extra.place).size)
         frames = queue.withdraw(extra)

@@ -396,32 +396,44 @@ cdef class Incoming(Sender):
         cdef bint receiver = self.recv_callback is not None
         cdef Budget one = budget[0]
         cdef int before = -1
+        cdef object registered = None, context = None
         if flag & POLLOUT and self.untold:
             one.left = INT_MAX  # they are in no queue: no messages that are handled
             self.tell_untold(&one)
-        while budget.left > 0 and budget.left != before and self.state != CLOSED:
-            before = budget.left
-            # Without a receiver messages are dropped, but not those that its callback left behind
-            # when it said on_recv(None).
-            # Nor those that a coroutine waits for.
-            if receive and not self.full() and not self.receivers and (
-                self.recv_callback is not None or not receiver
-            ):
-                budget.left -= 1  # also if its callback raises
-                receive = self.flush_receive()
-                if not receive:
-                    budget.left += 1
-            if (
-                flag & POLLOUT and budget.left > 0 and self.state != CLOSED
-                and self.queue.count and not self.blocked
-            ):
-                one.left = 1
-                try:
-                    self.send_queued(&one)
-                except BaseException:
-                    budget.left -= 1
-                    raise
-                budget.left -= 1 - one.left
+        try:
+            while budget.left > 0 and budget.left != before and self.state != CLOSED:
+                before = budget.left
+                # Without a receiver messages are dropped, but not those that its callback left behind
+                # when it said on_recv(None).
+                # Nor those that a coroutine waits for.
+                if receive and not self.full() and not self.receivers and (
+                    self.recv_callback is not None or not receiver
+                ):
+                    if self.recv_callback is not None and self.recv_context is not registered:
+                        if context is not None:
+                            PyContext_Exit(context)
+                            context = None
+                        registered = self.recv_context
+                        # inside our callback it is entered already
+                        context = enter(registered.copy() if self.running > 1 else registered)
+                    budget.left -= 1  # also if its callback raises
+                    receive = self.flush_receive()
+                    if not receive:
+                        budget.left += 1
+                if (
+                    flag & POLLOUT and budget.left > 0 and self.state != CLOSED
+                    and self.queue.count and not self.blocked
+                ):
+                    one.left = 1
+                    try:
+                        self.send_queued(&one)
+                    except BaseException:
+                        budget.left -= 1
+                        raise
+                    budget.left -= 1 - one.left
+        finally:
+            if context is not None:
+                PyContext_Exit(context)
         return 0
 
     cdef bint flush_receive(self) except -1:

@@ -211,30 +211,60 @@ cdef class Outgoing(Source):
 
     cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1:
         """Tell what became of a message that is in no queue any more."""
-        cdef object callback, context, status = error
-        cdef bint with_stream = False, told = False
-        cdef list message
-        if error is not None:
+        cdef bint told
+        if error is None:
+            return self.tell_sender(frames, extra, None, False, raising)
+        try:
             told = self.tell_error(error, raising)
-            if self.state == CLOSED and (extra is None or extra.awaited is None):
-                return 0
-        elif extra is not None:
+        except BaseException:
+            self.tell_sender(frames, extra, error, True, False)  # has an outcome all the same
+            raise
+        return self.tell_sender(frames, extra, error, told, raising)
+
+    cdef int tell_sender(
+        self, object frames, SendExtra extra, object error, bint told, bint raising
+    ) except -1:
+        """Tell the message's own callbacks or coroutine, or on_send's callback, or else the log.
+
+        `told`: on_err's callback knows of the error.
+        """
+        cdef object callback, status = error
+        cdef list message
+        if error is None and extra is not None:
             status = extra.tracker
         if extra is not None and extra.awaited is not None:
             (<AwaitedSend> extra.awaited).alone = not told
             return (<AwaitedSend> extra.awaited).tell(error, extra.tracker)
-        if extra is not None and extra.callback is not None:
-            callback, context = extra.callback, extra.context
-        else:
-            callback, context, with_stream = self.send_callback, self.send_context, self.send_stream
+        if self.state == CLOSED:  # by on_err's callback
+            return 0
+        callback = self.send_callback if extra is None or extra.callback is None else extra.callback
         if callback is None:
             if error is not None and not told:
                 _logger.error("%r: a message could not be sent: %s", self, error)
             return 0
         message = list(frames) if type(frames) is tuple else [frames]
+        if extra is not None and extra.callback is not None:
+            return self.call_own(extra, message, status, raising)
         return self.call_back(
             "the on_send callback", callback,
-            (self, message, status) if with_stream else (message, status), context, raising)
+            (self, message, status) if self.send_stream else (message, status), self.send_context,
+            raising)
+
+    cdef int call_own(self, SendExtra extra, list message, object status, bint raising) except -1:
+        """Call a message's own callback, and those of its further parts, whatever the others raise."""
+        cdef object failure = None
+        while extra is not None and self.state != CLOSED:
+            try:
+                self.call_back(
+                    "the on_send callback", extra.callback,
+                    (message if extra.further is None else list(message), status), extra.context,
+                    raising and failure is None)
+            except BaseException as error:
+                failure = error
+            extra = extra.further
+        if failure is not None:
+            raise failure
+        return 0
 
     # -- parking --------------------------------------------------------------------------------
     # A ROUTER with ROUTER_MANDATORY refuses a message to a peer that has no room, and takes those
@@ -378,11 +408,6 @@ cdef class Outgoing(Source):
         cdef int64_t began = zs_now() if self.timing else 0
         self.reactor.epoch += 1
         self.clean = False
-        if raising:
-            result = callback(*args)
-            if began:
-                self.timed(began, what, callback)
-            return self.returned(result, callback)
         if self.calling or self.running > 1:
             context = context.copy()  # it may be entered already, further out
         self.calling += 1
@@ -397,8 +422,15 @@ cdef class Outgoing(Source):
         if began:
             self.timed(began, what, callback)
         if failure is not None:
+            if raising:
+                raise failure
             return report(self.reactor.loop, what, self, callback, failure)
-        return self.returned(result, callback)
+        if is_awaitable(result):
+            context.run(self._returned, result, callback)  # its task copies the context that is current
+        return 0
+
+    def _returned(self, result, callback):
+        self.returned(result, callback)
 
     cdef int timed(self, int64_t began, str what, object callback) except -1:
         """Account for a callback that began then; in debug mode, log it if it was slow."""

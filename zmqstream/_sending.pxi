@@ -157,31 +157,27 @@ cdef SendExtra join_extras(list extras):
 
     It expires with the first of them.
     """
-    cdef SendExtra each
-    cdef list told = [], trackers = []
-    cdef object callback = None, context = None
+    cdef SendExtra each, first = None, last = None
+    cdef list trackers = []
     cdef int64_t deadline = 0
     if not extras:
         return None
     for each in extras:
         if each.deadline and (deadline == 0 or each.deadline < deadline):
             deadline = each.deadline
-        if each.callback is not None:
-            told.append(each)
         if each.tracker is not None:
             trackers.append(each.tracker)
-
-    def tell_all(message, status):
-        cdef SendExtra one
-        for one in told:
-            one.context.run(one.callback, message, status)
-
-    if len(told) == 1:
-        each = told[0]
-        callback, context = each.callback, each.context
-    elif told:
-        callback, context = tell_all, PyContext_CopyCurrent()
-    return SendExtra(callback, context, tracker_of(trackers), deadline)
+        if each.callback is not None:
+            if first is None:
+                first = each
+            else:
+                last.further = each
+            last = each
+    if first is None:
+        first = SendExtra(None, None, None, 0)
+    first.tracker = tracker_of(trackers)
+    first.deadline = deadline
+    return first
 
 
 cdef int warn_of_unknown(dict kwargs) except -1:

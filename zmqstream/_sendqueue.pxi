@@ -26,7 +26,7 @@ cdef class SendExtra:
 
     cdef int forget(self) noexcept:
         """All has been told. A hole in the queue may keep this for long, and drop it at any time."""
-        self.callback = self.context = self.tracker = self.awaited = None
+        self.callback = self.context = self.tracker = self.awaited = self.further = None
         return 0
 
 

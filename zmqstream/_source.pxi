@@ -19,6 +19,12 @@ cdef object context_for(object callback):
     return None if callback is None else PyContext_CopyCurrent()
 
 
+cdef object enter(object context):
+    """Enter it, and return it."""
+    PyContext_Enter(context)
+    return context
+
+
 cdef Socket origin_of(object socket):
     """The socket that is behind a shadow, or `socket` itself."""
     cdef object shadowed = getattr(socket, "_shadow_obj", None)
