@@ -34,6 +34,17 @@ from Cython import Coverage
 found = Coverage._find_dep_file_path
 Coverage._find_dep_file_path = lambda main, *rest, **more: found(main or {main!r}, *rest, **more)
 coverage_init = Coverage.coverage_init
+
+configure = Coverage.Plugin.configure
+
+def and_definitions(plugin, config):
+    # what is at the left margin runs before tracing begins, and a definition is no event of its own
+    configure(plugin, config)
+    plugin._excluded_line_patterns = [
+        *plugin._excluded_line_patterns, r"^\\S", r"^\\s*@", r"^\\s*(cdef|cpdef|def)\\b.*(:|\\()$"
+    ]
+
+Coverage.Plugin.configure = and_definitions
 """
 
 SETTINGS = """\
