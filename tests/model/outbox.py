@@ -28,6 +28,7 @@ class Sender(End):
         self.announced = Counter()  # likewise, but not yet known of which message
         self.dropping = []  # messages that are known to be dropped, which will be told
         self.asends = set()  # messages of tasks that have not heard of their outcome
+        self.forsaken = 0  # messages of tasks that were cancelled, dropped perhaps and not yet told
         self.vague = False  # somebody who should have heard of an outcome was cancelled
         self.exact = True  # it is known which messages close() has lost
         self.lost = 0  # how many
@@ -273,6 +274,7 @@ class Sender(End):
         """The task that sends it was cancelled: it is not sent, unless it had been before."""
         self.asends.remove(message)
         if not self.open:
+            self.world.unheard += 1
             return
         missing = self.tally.without_outcome(self.stream.stats())
         if missing:
@@ -281,10 +283,12 @@ class Sender(End):
             for pipe in message.pipes:
                 pipe.not_sent(message)
         elif self.tally.drops_untold() or self.tally.expiries_untold():
+            self.forsaken += 1
             self.cannot_tell()
         else:
             self.tally.add("out", message)
         self.world.note(self, "took back" if missing else "too late to take back", message)
+        self.world.unheard += not missing
         self.leaves_alone(message)
 
     def cannot_tell(self):
@@ -299,7 +303,7 @@ class Sender(End):
         self.world.note(self, "closed", f"and lost {lost}" if lost else "")
         self.lost = lost
         queued = {key: len(queue) for key, queue in self.outbox.items() if queue}
-        most = self.queued() + len(self.dropping) + len(self.asends)
+        most = self.queued() + len(self.dropping) + len(self.asends) + self.forsaken
         ensure(lost <= most, self, "lost", lost, "of", queued, kind="lost")
         refused = queued.get(None, 0) if self.link.mandatory else 0  # to nobody
         tally, reference = self.tally, self.world.home.reference
