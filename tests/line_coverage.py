@@ -70,6 +70,7 @@ patch = _exit, fork, subprocess
 data_file = {folder}/.coverage
 disable_warnings = no-data-collected, module-not-measured, module-not-imported
 [report]
+omit = */_core.pyx
 show_missing = true
 precision = 1
 exclude_also =
