@@ -93,7 +93,6 @@ cdef PyObject *awaited_next(PyObject *awaited) except NULL:
 
 
 @cython.final
-@cython.freelist(8)
 cdef class AwaitedNothing(Awaited):
     """Ended from the beginning."""
 
