@@ -23,14 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 95  # percent
 NEEDS = ["cython>=3.3.1", "setuptools>=77", "coverage>=7.10"]
 
-# Tests of what tracing itself changes: how long things take, how much memory, where threads take
-# turns, and errno: between a system call and the look at it tracing runs Python code.
+# Tests of what tracing itself changes: how long things take, how much memory, and errno: between a
+# system call and the look at it tracing runs Python code. And all with "thread" in their names:
+# where the core relies on no bytecode being run, so that no other thread sends, tracing runs some.
 NOT_HERE = [
     "test_memory.py",
     "test_no_memory.py",
     "test_no_descriptors.py",
-    "test_threads.py",
-    "test_thread_sends.py",
     "test_docs.py::test_a_block_does_what_the_page_says[README.md:6-echo.py]",
     "test_docs.py::test_a_block_does_what_the_page_says[docs/tutorial.md:10-echo.py]",
     "test_eventloop_io.py::test_streams_that_are_busy_in_c_stop_nobody",
@@ -128,7 +127,7 @@ def measure(work: Path, arguments: list[str]) -> int:
     status = run(
         *coverage, "run", rc, "-m", "pytest", "-q", "-o", "faulthandler_timeout=300",
         *(arguments or [
-            "-n", "auto", "--dist", "worksteal", "tests",
+            "-n", "auto", "--dist", "worksteal", "-k", "not thread", "tests",
             *(f"--deselect=tests/{name}" for name in NOT_HERE),
         ]),
         cwd=checkout, env=under,
