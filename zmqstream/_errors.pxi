@@ -57,11 +57,10 @@ cdef bint is_tornado(object io_loop) except -1:
 
 cdef str name_of(object source):
     """repr(), where it must not fail: a subclass may have one of its own."""
-    cdef object failure
     try:
         return repr(source)
-    except Exception as error:
-        failure = error
+    except Exception:
+        pass
     return object.__repr__(source)
 
 
