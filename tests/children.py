@@ -70,6 +70,18 @@ def fork(function):
     return Child(function)
 
 
+def results(*children):
+    """What each of them returned. All that failed are told of: who waited for whom is not known."""
+    answers, failures = [], []
+    for child in children:
+        try:
+            answers.append(child.result())
+        except AssertionError as error:
+            failures.append(str(error))
+    assert not failures, "\n".join(failures)
+    return answers
+
+
 def _run(function, writer):
     status = 1
     try:

@@ -86,8 +86,11 @@ class Network:
         return self
 
     def __exit__(self, *exc):
-        self.carrier.kill()
         self.close_descriptors()
+        if select.select([self.carrier.reader], [], [], 0)[0]:
+            self.carrier.result()  # fails: it has ended
+        else:
+            self.carrier.kill()
 
     def close_descriptors(self):
         for fd in self.namespaces + self.cables:
