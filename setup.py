@@ -36,18 +36,10 @@ if sys.platform.startswith("linux") and "-g" not in os.environ.get("CFLAGS", "")
     compile_args += ["-g0"]
     link_args += ["-Wl,--strip-all"]
 
-# debug counters that the tests balance, and line coverage of the core: see docs/testing.md
+# debug counters that the tests balance: see docs/testing.md
 macros: list[tuple[str, str | None]] = []
-directives = {}
 if "ZMQSTREAM_COUNTERS" in os.environ:
     macros += [("ZMQSTREAM_COUNTERS", None)]
-if "ZMQSTREAM_TRACE" in os.environ:
-    directives["linetrace"] = True
-    macros += [
-        ("CYTHON_TRACE", "1"),
-        ("CYTHON_TRACE_NOGIL", "1"),
-        ("CYTHON_USE_SYS_MONITORING", "0"),
-    ]
 
 core = Extension(
     "zmqstream._core",
@@ -64,7 +56,6 @@ core = Extension(
 setup(
     ext_modules=cythonize(
         [core],
-        compiler_directives=directives,
         emit_linenums="ZMQSTREAM_LINENUMS" in os.environ,  # .pyx lines in sanitizer reports
         annotate="ZMQSTREAM_ANNOTATE" in os.environ,
     )

@@ -3,81 +3,86 @@
 
     python tests/line_coverage.py [--work FOLDER] [PYTEST-ARGUMENTS]
 
-Builds the core with line tracing in a copy of the checkout, runs the tests there, which takes four
-times as long as ever, and prints the lines that were not run. The exit code is 1 if a test fails
-or less than LIMIT percent were run. CPython 3.11 or 3.13 are needed: 3.12 cannot trace the core.
+Builds the core with gcc's coverage in a copy of the checkout, runs the tests there, and prints the
+lines that were not run: first those that tests/not_run.txt gives no reason for. The exit code is 1
+if a test fails or less than LIMIT percent were run. Needs gcc and gcov.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+REASONS = ROOT / "tests" / "not_run.txt"
 LIMIT = 95  # percent
-NEEDS = ["cython>=3.3.1", "setuptools>=77", "coverage>=7.10"]
-
-# Tests of what tracing itself changes: how long things take, how much memory, and errno: between a
-# system call and the look at it tracing runs Python code. And all with "thread" in their names:
-# where the core relies on no bytecode being run, so that no other thread sends, tracing runs some.
-NOT_HERE = [
-    "test_memory.py",
-    "test_no_memory.py",
-    "test_no_descriptors.py",
-    "test_docs.py::test_a_block_does_what_the_page_says[README.md:6-echo.py]",
-    "test_docs.py::test_a_block_does_what_the_page_says[docs/tutorial.md:10-echo.py]",
-    "test_eventloop_io.py::test_streams_that_are_busy_in_c_stop_nobody",
-    "test_import.py::test_asyncio_is_imported_when_it_is_needed",
-    "test_ioloop.py::test_the_echo_server",
-    "test_peers.py::test_a_peer_that_goes_between_two_frames",
+OPTIONS = ["-q", "-o", "faulthandler_timeout=300"]
+# only the core's lines are counted in these: the tracing of Python's takes memory, and imports
+NOT_TRACED = [
+    "tests/test_no_memory.py",
+    "tests/test_import.py::test_asyncio_is_imported_when_it_is_needed",
 ]
+NEEDS = ["cython>=3.3.1", "setuptools>=77", "coverage>=7.11"]
 
-# The core's lines have the names of files relative to the checkout. Where a program runs in another
-# folder Cython's plugin looks beside the module's main file, of which coverage tells nothing.
-PLUGIN = """\
-from Cython import Coverage
+# gcc's counts are written when a process ends by itself; this has them written at any time.
+DUMP = """\
+void __gcov_dump(void);
+void __gcov_reset(void);
+void core_lines_dump(void) { __gcov_dump(); __gcov_reset(); }
+"""
 
-found = Coverage._find_dep_file_path
-Coverage._find_dep_file_path = lambda main, *rest, **more: found(main or {main!r}, *rest, **more)
-coverage_init = Coverage.coverage_init
+# In each Python process, from a .pth file, before coverage makes its own changes of os: where the
+# process leaves otherwise than by its end.
+LEAVING = """\
+import ctypes, os, sys
 
-configure = Coverage.Plugin.configure
+def dump():
+    core = sys.modules.get("zmqstream._core")
+    if core is not None:
+        ctypes.PyDLL(core.__file__).core_lines_dump()
 
-def and_definitions(plugin, config):
-    # what is at the left margin runs before tracing begins, and a definition is no event of its own
-    configure(plugin, config)
-    plugin._excluded_line_patterns = [
-        *plugin._excluded_line_patterns, r"^\\S", r"^\\s*@", r"^\\s*(cdef|cpdef|def)\\b.*(:|\\()$"
-    ]
+def dumping(function):
+    def leave(*arguments):
+        dump()
+        return function(*arguments)
+    return leave
 
-Coverage.Plugin.configure = and_definitions
+def kill(pid, number, kill=os.kill):
+    if pid == os.getpid():
+        dump()
+        if "coverage" in sys.modules:
+            sys.modules["coverage"].Coverage.current().save()
+    return kill(pid, number)
+
+os._exit, os.execv, os.execve = map(dumping, (os._exit, os.execv, os.execve))
+os.kill = kill
 """
 
 SETTINGS = """\
 [run]
-core = ctrace
-plugins = cython_lines
 source = zmqstream
 parallel = true
-patch = _exit, fork, subprocess
+patch = _exit, execv, fork, subprocess
 data_file = {folder}/.coverage
 disable_warnings = no-data-collected, module-not-measured, module-not-imported
 [report]
-omit = */_core.pyx
-show_missing = true
-precision = 1
 exclude_also =
     if TYPE_CHECKING:
     @overload
     \\.\\.\\.$
     raise NotImplementedError$
 """
+
+Lines = dict[str, dict[int, bool]]  # by file: whether each line was run
 
 
 def run(*command: str | Path, **kwargs: object) -> int:
@@ -93,8 +98,111 @@ def copy_checkout(folder: Path) -> None:
             shutil.copy2(ROOT / name, target)
 
 
+def python_lines(coverage: list[str | Path], rc: str, report: Path) -> Lines:
+    run(*coverage, "combine", "-q", rc)
+    run(*coverage, "json", "-q", rc, "-o", report)
+    lines: Lines = {}
+    for name, file in json.loads(report.read_text())["files"].items():
+        lines[name] = dict.fromkeys(file["missing_lines"], False)
+        lines[name].update(dict.fromkeys(file["executed_lines"], True))
+    return lines
+
+
+def core_lines(checkout: Path) -> Lines:
+    """From the counts of the lines of C.
+
+    A comment stands above what Cython has made of a line: the line was run if the first statement
+    below was. Further ones may be an error's way out, with no comment of its own.
+    """
+    (counted,) = checkout.glob("build/temp*/**/_core.gcda")
+    gcov = ["gcov", "--json-format", "--stdout", "-o", str(counted.parent), str(counted)]
+    report = json.loads(subprocess.check_output(gcov, cwd=checkout, text=True))
+    lines: Lines = {}
+    for file in report["files"]:
+        name = file["file"]
+        if name.startswith("zmqstream/include/"):
+            for line in file["lines"]:
+                known = lines.setdefault(name, {}).get(line["line_number"], False)
+                lines[name][line["line_number"]] = known or line["count"] > 0
+        if name == "zmqstream/_core.c":
+            counts: dict[int, int] = {}
+            for line in file["lines"]:
+                at = line["line_number"]
+                counts[at] = counts.get(at, 0) + line["count"]
+    begins = re.compile(r'\s*/\* "(zmqstream/\w+\.(?:pyx|pxi|pxd))":(\d+)$')
+    current: tuple[str, int] | None = None
+    for number, text in enumerate((checkout / "zmqstream" / "_core.c").open(), 1):
+        if match := begins.match(text):
+            current = (match[1], int(match[2]))
+        elif "/* function exit code */" in text or text.startswith("}"):
+            current = None
+        elif current is not None and number in counts:
+            of_file = lines.setdefault(current[0], {})
+            of_file[current[1]] = of_file.get(current[1], False) or counts[number] > 0
+            current = None
+    return lines
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """1-3, 7 of 1, 2, 3, 7."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def reasons(checkout: Path) -> Iterator[tuple[str, int]]:
+    """The lines that tests/not_run.txt lists, as they stand in the checkout.
+
+    There, "file: text" is each line with that text, and "file: text ... text" what is between too.
+    """
+    for entry in REASONS.read_text().splitlines():
+        if not entry or entry.startswith("#"):
+            continue
+        name, what = entry.split(": ", 1)
+        first, _, last = what.partition(" ... ")
+        source = [line.strip() for line in (checkout / name).read_text().splitlines()]
+        found = [number for number, text in enumerate(source, 1) if text == first]
+        if not found or (last and last not in source[found[0] - 1 :]):
+            print(f"{REASONS.name}: no such line any more: {entry}")
+        for number in found:
+            end = source.index(last, number - 1) + 1 if last in source[number - 1 :] else number
+            yield from ((name, each) for each in range(number, end + 1))
+
+
+def report(lines: Lines, checkout: Path) -> bool:
+    explained = set(reasons(checkout))
+    total = missed = 0
+    for title, listed in (
+        ("Not run, without a reason in tests/not_run.txt:", False),
+        ("Not run, with a reason there:", True),
+    ):
+        print(f"\n{title}")
+        for name in sorted(lines):
+            numbers = [
+                number
+                for number, was_run in lines[name].items()
+                if not was_run and ((name, number) in explained) == listed
+            ]
+            if numbers:
+                print(f"  {name}: {ranges(numbers)}")
+    print(f"\n{'':40} lines  not run")
+    for name in sorted(lines):
+        of_file = lines[name]
+        total += len(of_file)
+        missed += (here := list(of_file.values()).count(False))
+        print(f"{name:40} {len(of_file):5}  {here:5}  {1 - here / max(1, len(of_file)):7.1%}")
+    share = 1 - missed / total
+    print(f"{'':40} {total:5}  {missed:5}  {share:7.1%}")
+    return share * 100 >= LIMIT
+
+
 def measure(work: Path, arguments: list[str]) -> int:
     checkout = work / "checkout"
+    shutil.rmtree(checkout, ignore_errors=True)
     copy_checkout(checkout)
     environment = work / "venv"
     if not environment.exists():
@@ -105,40 +213,48 @@ def measure(work: Path, arguments: list[str]) -> int:
         python, "-m", "pip", "uninstall", "--quiet", "--yes", "zmqstream"
     ):
         return 1
-    # pip has built it here, without tracing
-    shutil.rmtree(checkout / "build", ignore_errors=True)
-    for made in checkout.glob("zmqstream/_core.c*"):
-        made.unlink()
-    build = {**os.environ, "ZMQSTREAM_TRACE": "1", "CFLAGS": "-O1 -g0"}
-    if run(python, "setup.py", "-q", "build_ext", "--inplace", cwd=checkout, env=build):
+    shutil.rmtree(checkout / "build", ignore_errors=True)  # pip's
+    (work / "dump.c").write_text(DUMP)
+    if run("gcc", "-fPIC", "-c", "dump.c", "-o", "dump.o", cwd=work):
         return 1
-    libraries = subprocess.check_output(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    build = {
+        **os.environ,
+        "CC": "gcc",
+        "CFLAGS": "-O0 -g0 --coverage -fprofile-update=atomic",
+        "LDFLAGS": f"{work / 'dump.o'} --coverage",
+        "ZMQSTREAM_COUNTERS": "1",
+    }
+    if run(python, "setup.py", "-q", "build_ext", "--inplace", "--force", cwd=checkout, env=build):
+        return 1
+    libraries = Path(
+        subprocess.check_output(
+            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+        ).strip()
     )
     for old in work.glob(".coverage*"):  # of a run that was stopped: it could not be read
         old.unlink()
-    plugin = PLUGIN.format(main=str(checkout / "zmqstream" / "_core.pyx"))
-    (Path(libraries.strip()) / "cython_lines.py").write_text(plugin)
+    (libraries / "core_lines.py").write_text(LEAVING)
+    (libraries / "a0_core_lines.pth").write_text("import core_lines\n")  # before coverage's
     settings = work / "coveragerc"
     settings.write_text(SETTINGS.format(folder=work))
     under = {**os.environ, "COVERAGE_PROCESS_START": str(settings), "PYTHONPATH": str(checkout)}
-    coverage = [python, "-m", "coverage"]
+    coverage: list[str | Path] = [python, "-m", "coverage"]
     rc = f"--rcfile={settings}"
-    status = run(
-        *coverage, "run", rc, "-m", "pytest", "-q", "-o", "faulthandler_timeout=300",
-        *(arguments or [
-            "-n", "auto", "--dist", "worksteal", "-k", "not thread", "tests",
-            *(f"--deselect=tests/{name}" for name in NOT_HERE),
-        ]),
-        cwd=checkout, env=under,
-    )  # fmt: skip
-    run(*coverage, "combine", "-q", rc, cwd=checkout)
-    return run(*coverage, "report", rc, f"--fail-under={LIMIT}", cwd=checkout) or status
+    traced: list[str | Path] = [*coverage, "run", rc, "-m", "pytest", *OPTIONS]
+    if arguments:
+        status = run(*traced, *arguments, cwd=checkout, env=under)
+    else:
+        both = ["-n", "auto", "--dist", "worksteal"]
+        without = [f"--deselect={name}" for name in NOT_TRACED]
+        status = run(*traced, *both, *without, "tests", cwd=checkout, env=under)
+        del under["COVERAGE_PROCESS_START"]
+        status |= run(python, "-m", "pytest", *OPTIONS, *both, *NOT_TRACED, cwd=checkout, env=under)
+    os.chdir(checkout)  # names of files are relative to it
+    lines = python_lines(coverage, rc, work / "python.json") | core_lines(checkout)
+    return 0 if report(lines, checkout) and status == 0 else 1
 
 
 def main() -> int:
-    if sys.version_info[:2] == (3, 12) or sys.implementation.name != "cpython":
-        sys.exit("line coverage of the core needs CPython 3.11 or 3.13")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

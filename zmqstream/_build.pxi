@@ -5,7 +5,6 @@ cdef extern from "build.h":
     bint zs_optimised "ZS_OPTIMISED"
     bint zs_assertions "ZS_ASSERTIONS"
     bint zs_sanitized "ZS_SANITIZED"
-    bint zs_traced "ZS_TRACED"
     const unsigned int cython_hex_version "CYTHON_HEX_VERSION"
     const char *python_version "PY_VERSION"
 
@@ -19,6 +18,5 @@ def build():
         "optimised": zs_optimised,
         "assertions": zs_assertions,
         "counters": zs_counting,
-        "line tracing": zs_traced,
         "address sanitizer": zs_sanitized,
     }

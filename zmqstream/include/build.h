@@ -38,10 +38,4 @@
 #define ZS_ASSERTIONS 1
 #endif
 
-#if defined CYTHON_TRACE && CYTHON_TRACE
-#define ZS_TRACED 1
-#else
-#define ZS_TRACED 0
-#endif
-
 #endif
