@@ -305,6 +305,29 @@ def test_two_that_await_the_same(home, expected_log):
     expected_log("1 queued messages could not be handed")
 
 
+def test_what_is_awaited_is_awaited_once(home):
+    stream = home.stream(home.socket(zmq.PUSH))
+    stream.set_write_buffer_limits(1)
+
+    async def main():
+        stream.send(b"1")
+        stream.send(b"2")
+        sent, drained = stream.asend(b"3"), stream.drain()
+        waiting = [start(sent), start(drained)]
+        await iterations()
+        assert not any(each.done() for each in waiting)
+        peer = home.socket(zmq.PULL)
+        address = home.address()
+        peer.bind(address)
+        stream.connect(address)
+        await asyncio.gather(*waiting)
+        for each in (sent, drained):
+            with pytest.raises(RuntimeError, match="awaited once"):
+                await each
+
+    home.run(main())
+
+
 def test_what_is_awaited_is_made_by_streams_alone(home, pair):
     stream, _ = pair
     for awaited in (stream.recv(), stream.asend(b"x"), stream._emptied(), stream.drain()):

@@ -291,6 +291,14 @@ def test_what_is_awaited_is_a_coroutine_to_asyncio(home, pair):
     home.run(main())
 
 
+def here():
+    """A traceback of this function."""
+    try:
+        raise KeyError
+    except KeyError as error:
+        return error.__traceback__.tb_next or error.__traceback__
+
+
 def test_the_coroutine_protocol(home, pair):
     stream, peer = pair
     stream.set_turn_limits(seconds=60)  # or else time may make it let the loop go round
@@ -302,15 +310,21 @@ def test_the_coroutine_protocol(home, pair):
         with pytest.raises(StopIteration) as stop:
             message.send(None)
         assert stop.value.value == b"x"
-        peer.send_multipart([b"a", b"b"])
-        await there(stream)
-        with pytest.raises(StopIteration) as stop:
-            next(stream.recv_multipart())
-        assert stop.value.value == [b"a", b"b"]
+        for step in (next, lambda message: message.__next__()):
+            peer.send_multipart([b"a", b"b"])
+            await there(stream)
+            message = stream.recv_multipart()
+            assert iter(message) is message.__await__() is message
+            with pytest.raises(StopIteration) as stop:
+                step(message)
+            assert stop.value.value == [b"a", b"b"]
         with pytest.raises(KeyError):
             stream.recv().throw(KeyError())
         with pytest.raises(KeyError, match="3"):
             stream.recv().throw(KeyError, KeyError(3), None)
+        with pytest.raises(KeyError) as info:
+            stream.recv().throw(KeyError, KeyError(3), here())
+        assert info.traceback[-1].name == "here"
         unused = stream.recv()
         unused.close()
         with pytest.raises(RuntimeError, match="awaited once"):
@@ -439,6 +453,25 @@ def test_async_for_ends_when_it_closes_the_stream_itself(home, pair):
             stream.close()
         async for _message in stream:
             pytest.fail("closed")
+
+    home.run(main())
+
+
+def test_async_for_ends_while_the_stream_is_being_closed(home):
+    stream = home.stream(home.socket(zmq.DEALER))
+    stream.send(b"to nobody yet")
+
+    async def main():
+        closing = start(stream.aclose())
+        await iterations()
+        assert not closing.done()
+        async for _message in stream:
+            pytest.fail("closing")
+        peer = home.socket(zmq.DEALER)
+        address = home.address()
+        peer.bind(address)
+        stream.connect(address)
+        assert await closing == 0
 
     home.run(main())
 
@@ -696,5 +729,68 @@ def test_nothing_is_kept_of_messages_and_receivers(home, pair):
             await stream.recv()
         gc.collect()
         assert len(gc.get_objects()) - before < 50
+
+    home.run(main())
+
+
+def test_a_reply_to_a_request_that_waits_for_a_peer(home):
+    """A REQ that has not sent refuses to receive: that is no error while its request is queued."""
+    stream = home.stream(home.socket(zmq.REQ))
+    peer = home.socket(zmq.REP, rcvtimeo=20_000)
+
+    async def main():
+        stream.send(b"request")
+        reply = start(stream.recv())
+        await iterations()
+        assert not reply.done()
+        address = home.address()
+        peer.bind(address)
+        stream.connect(address)
+        while stream.sending():
+            await asyncio.sleep(0)
+        assert peer.recv() == b"request"
+        peer.send(b"reply")
+        assert await reply == b"reply"
+
+    home.run(main())
+
+
+def test_a_receiver_that_finds_its_socket_closed(home, pair):
+    stream, _peer = pair
+
+    async def main():
+        stream.socket.close()
+        with pytest.raises(OSError, match="Stream is closed"):
+            await stream.recv()
+
+    with pytest.warns(UserWarning, match="closed directly"):
+        home.run(main())
+    assert stream.closed()
+
+
+@pytest.mark.parametrize("what", ["recv", "asend"])
+def test_one_that_finds_its_context_terminated(home, what):
+    context = zmq.Context()
+    socket = context.socket(zmq.PAIR)
+    address = home.address()
+    socket.bind(address)
+    peer = context.socket(zmq.PAIR)
+    peer.connect(address)
+    stream = home.stream(socket)
+
+    async def main():
+        term = threading.Thread(target=context.term)
+        term.start()
+        while True:
+            try:
+                peer.poll(1)
+            except zmq.ContextTerminated:
+                break
+        with pytest.raises(zmq.ContextTerminated):
+            await (stream.recv() if what == "recv" else stream.asend(b"x"))
+        assert stream.closed()
+        peer.close()
+        term.join(20)
+        assert not term.is_alive()
 
     home.run(main())

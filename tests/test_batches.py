@@ -261,3 +261,40 @@ def test_no_reference_is_kept(home, pair):
     peer.send(payload)
     home.wait(counts)
     assert counts[0][0] <= 4  # the closure's cell, the batch, and the argument
+
+
+def test_a_batch_and_a_send_that_the_limits_of_a_turn_end(home, pair):
+    """What the callback sends goes out as far as the turn allows, and all of it in the end."""
+    stream, peer = pair
+    stream.set_turn_limits(messages=4, seconds=60)
+    for message in numbers(3):
+        peer.send_multipart(message)
+    home.run_until(lambda: stream.socket.poll(0, zmq.POLLIN))
+    got = home.recorder()
+
+    def answer(batch):
+        got.extend(batch)
+        for i in range(10):
+            stream.send(b"%d" % i)
+        got.append(None)
+
+    stream.on_recv_batch(answer)
+    home.wait(got, 4)
+    home.drained(stream)
+    assert got == [*numbers(3), None]
+    assert [peer.recv_multipart() for _ in range(10)] == numbers(10)
+
+
+def test_a_socket_that_is_closed_directly(home, pair, expected_log):
+    stream, peer = pair
+    closed = home.recorder()
+    stream.set_close_callback(lambda: closed.append(True))
+
+    def close(batch):
+        stream.socket.close()
+
+    stream.on_recv_batch(close)
+    peer.send(b"x")
+    with pytest.warns(UserWarning, match="closed directly"):
+        home.wait(closed)
+    expected_log("attached to a closed socket")

@@ -1,6 +1,7 @@
 """python -m zmqstream: each command as a process of its own, with real peers."""
 
 import asyncio
+import ctypes
 import errno
 import json
 import os
@@ -18,7 +19,7 @@ from helpers import run, run_script, until
 
 import zmqstream
 from zmqstream import _cli, _core
-from zmqstream._cli import frames, peer
+from zmqstream._cli import frames, info, peer
 from zmqstream._cli import traffic as traffic_module
 
 TIMEOUT = 30  # seconds
@@ -285,6 +286,16 @@ def test_a_closed_pipe_for_the_rates(command):
     pull.bound()
     pull.process.stderr.close()
     assert pull.process.wait(TIMEOUT) == -signal.SIGPIPE
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes them")
+def test_stdin_and_stdout_that_were_closed():
+    for arguments in (["info"], ["push", "--bind", ANY_PORT, "--stdin", "--quiet"]):
+        command = ["sh", "-c", 'exec "$@" <&- >&-', "sh", sys.executable, "-m", "zmqstream"]
+        done = subprocess.run(
+            [*command, *arguments], timeout=TIMEOUT, stderr=subprocess.PIPE, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_full_disk(command, context):
@@ -648,6 +659,19 @@ def test_info_tells_nothing_private(command, tmp_path):
     said = "".join(command("info", env=private, cwd=tmp_path).end())
     for text in (*places, "somebody-private", "a-token"):
         assert text not in said
+
+
+def test_info_of_what_cannot_be_found(monkeypatch):
+    assert info.version_of("no-such-distribution") is None
+    assert info.shown(None) == "in a place that cannot be found"
+    assert info.shown(Path("/usr/lib/libzmq.so.5")) == "/usr/lib/libzmq.so.5"
+
+    def fail(name):
+        raise OSError
+
+    monkeypatch.setattr(ctypes, "CDLL", fail)  # a system without dladdr()
+    if sys.platform != "win32":
+        assert info.libzmq() is None
 
 
 def test_info_where_the_poller_is_unknown(command):

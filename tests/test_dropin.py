@@ -368,6 +368,27 @@ def test_another_sitecustomize_is_run_as_ever(tmp_path, program):
     assert done.stdout == f"theirs\ntheirs\n{OURS}\n"  # one by each start of Python
 
 
+def test_another_sitecustomize_that_fails_is_told_of_as_ever(tmp_path, program):
+    (tmp_path / "sitecustomize.py").write_text("import no_such_module_of_theirs\n")
+    path = f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}"
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = python("-m", "zmqstream", "run", program, env=environment, flags=())
+    assert done.stdout == f"{OURS}\n"
+    assert done.stderr.count("No module named 'no_such_module_of_theirs'") == 2  # as above
+
+
+def test_a_module_that_is_not_there(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("""if True:
+        try:
+            import zmq.eventloop.nothing
+        except ModuleNotFoundError as error:
+            print(error.name)
+    """)
+    done = python("-m", "zmqstream", "run", program, flags=())
+    assert done.stdout == "zmq.eventloop.nothing\n"
+
+
 def test_another_sitecustomize_may_change_the_path(tmp_path, program):
     """As it would without us; and the children get both."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.path[:0] = ['/one', '/two']\n")

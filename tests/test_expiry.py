@@ -37,6 +37,13 @@ def stalled(home):
     return stream, told, connect
 
 
+def overdue():
+    """Wait until a timeout of a microsecond is over. The loop does not run meanwhile."""
+    end = time.monotonic() + 0.001
+    while time.monotonic() < end:
+        pass
+
+
 def expired(told):
     return [message for message, status in told if type(status) is MessageExpired]
 
@@ -136,6 +143,68 @@ def test_a_flush_expires_too(home, stalled):
     home.run_until(lambda: stream.flush(zmq.POLLOUT) or len(told) == 2)
     assert expired(told) == [b"late"]
     assert told[1] == (b"x", None)
+
+
+@pytest.mark.parametrize("parked", [False, True], ids=["queued", "parked"])
+def test_what_expires_in_a_flush_counts_for_its_limit(home, parked, expected_log):
+    if parked:
+        router, _peer = home.router(b"peer", hwm=1)
+        stream, peer = home.stream(router), [b"peer"]
+    else:
+        stream, peer = home.stream(home.socket(zmq.PUSH)), []
+    told = []
+    stream.on_send(lambda message, status: told.append((message[-1], type(status))))
+    if parked:
+        for _ in range(10):  # until it has no room
+            stream.send_multipart([*peer, b"before"])
+        stream.flush()
+        assert stream.sending()
+        del told[:]
+    queued = stream.get_write_buffer_size()
+    for i in range(3):
+        stream.send_multipart([*peer, b"%d" % i], timeout=1e-6)
+    overdue()
+    stream.flush(limit=1)
+    if not parked:
+        assert told == [(b"0", MessageExpired)]
+    else:
+        assert stream.get_write_buffer_size() >= queued + 2
+    home.run_until(lambda: len(told) >= 3)
+    assert [message for message, kind in told if kind is MessageExpired] == [b"0", b"1", b"2"]
+    if parked:
+        stream.close()
+        expected_log("queued messages could not be handed to libzmq")
+
+
+@pytest.mark.parametrize("parked", [False, True], ids=["queued", "parked"])
+def test_a_flush_in_the_callback_of_one_that_expires(home, parked):
+    router, peer, full = home.router(b"peer", b"full", hwm=2)
+    stream = home.stream(router)
+    told = home.recorder()
+    if parked:  # behind those that have no room
+        while not stream.sending():
+            stream.send_multipart([b"full", b"before"])
+            stream.flush(zmq.POLLOUT)
+        home.settle()
+
+    def on_send(message, status):
+        told.append((message, type(status)))
+        if type(status) is MessageExpired:
+            stream.flush(zmq.POLLOUT)
+
+    stream.on_send(on_send)
+    stream.send_multipart([b"full" if parked else b"peer", b"late"], timeout=1e-6)
+    if parked:
+        home.loop.call_soon(overdue)
+    else:
+        overdue()
+    stream.send_multipart([b"peer", b"x"])
+    home.run_until(lambda: len([each for each in told if each[0][0] == b"peer"]) == 2 - parked)
+    home.run_until(lambda: any(kind is MessageExpired for _, kind in told))
+    assert [peer.recv(), [message for message, _ in told].count([b"peer", b"x"])] == [b"x", 1]
+    while parked and stream.sending():
+        full.recv()
+        home.settle()
 
 
 def test_messages_to_a_parked_peer_expire_and_others_are_sent(home):

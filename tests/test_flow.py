@@ -646,6 +646,37 @@ def test_a_drop_while_a_turn_finds_no_room_is_told(home):
     assert type(told[0]) is MessageDropped
 
 
+@pytest.mark.parametrize("where", ["before", "in on_err", "in a flush"])
+def test_a_stream_that_is_closed_when_it_is_to_tell_of_drops(home, where, expected_log):
+    """Who awaits is told all the same; callbacks end with the stream."""
+    stream, _ = stalled(home, high=2, policy="drop_oldest")
+    told = home.recorder()
+    stream.on_send(lambda message, status: told.append(message))
+
+    async def main():
+        sent = asyncio.ensure_future(stream.asend(b"awaited"))
+        stream.send(b"1")
+        await asyncio.sleep(0)
+        stream.send(b"2")  # drops the first
+        stream.send(b"3")
+        stream.send(b"4")
+        if where == "before":
+            stream.close()
+        elif where == "in on_err":
+            stream.on_err(lambda error: stream.close())
+        else:
+            stream.on_send(lambda message, status: (told.append(message), stream.close()))
+            assert stream.flush(zmq.POLLOUT) == 0
+        with pytest.raises(MessageDropped):
+            await sent
+        await asyncio.sleep(0)
+        return stream.closed()
+
+    assert home.run(main())
+    assert told == ([[b"1"]] if where == "in a flush" else [])
+    expected_log("queued messages could not be handed to libzmq")
+
+
 def test_a_stream_that_is_closed_where_a_drop_is_logged(home, expected_log):
     """What raises has not been queued: nobody would ever look at that queue again."""
     stream, _ = stalled(home, high=1, policy="drop_oldest")

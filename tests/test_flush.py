@@ -3,6 +3,7 @@
 import pytest
 import zmq
 
+from zmqstream import MessageDropped
 from zmqstream.eventloop import reactor_of
 
 IN, OUT, BOTH = zmq.POLLIN, zmq.POLLOUT, zmq.POLLIN | zmq.POLLOUT
@@ -188,6 +189,32 @@ def test_on_recv_stream_in_a_flush(home):
     stream.on_recv_stream(lambda stream, msg: got.append((stream, msg)))
     assert stream.flush() == 1
     assert got == [(stream, [b"0"])]
+
+
+@pytest.mark.ours
+def test_slow_callbacks_in_a_flush_are_logged_in_debug_mode(home, expected_log, monkeypatch):
+    monkeypatch.setenv("ZMQSTREAM_DEBUG", "1")
+    home.loop.slow_callback_duration = 0
+    stream, _peer, got = filled(home, 1)
+    stream.on_recv(got.append)
+    assert stream.flush() == 1
+    expected_log("the on_recv callback took 0.")
+
+
+@pytest.mark.ours
+def test_a_flush_tells_of_what_was_dropped(home):
+    """It has an outcome already, and counts as nothing that the flush has handled."""
+    stream = home.stream(home.socket(zmq.PUSH))
+    stream.set_write_buffer_limits(1, policy="drop_oldest")
+    told = []
+    stream.on_send(lambda message, status: told.append((message, type(status))))
+    stream.send(b"1")
+    stream.send(b"2")
+    assert told == []
+    assert stream.flush(zmq.POLLIN) == 0
+    assert told == []
+    assert stream.flush(zmq.POLLOUT) == 0
+    assert told == [([b"1"], MessageDropped)]
 
 
 @pytest.mark.deviates("pyzmq's flush in a callback of flush never returns")

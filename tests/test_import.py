@@ -208,3 +208,7 @@ def test_one_libzmq_in_the_process():
         print(*(f for f in files if "libzmq" in f.rpartition("/")[2]), sep="\\n")
     """
     assert len(run_script(program).split()) <= 1
+
+
+def test_names_that_come_later_are_told_of():
+    assert set(zmqstream.__all__) <= set(dir(zmqstream))

@@ -327,6 +327,16 @@ def test_a_zmq_socket_closed_under_its_handler(loop, context):
     loop.remove_handler(other)
 
 
+def test_a_zmq_socket_whose_loop_was_closed(context):
+    socket, peer = pair(context)
+    loop = IOLoop(make_current=False)
+    loop.add_handler(socket, lambda *args: pytest.fail("closed"), READ)
+    peer.send(b"x")
+    loop.asyncio_loop.close()
+    loop.remove_handler(socket)
+    assert socket.recv() == b"x"
+
+
 def test_an_error_of_a_zmq_handler(loop, context):
     socket, peer = pair(context)
     got = []

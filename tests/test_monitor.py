@@ -40,6 +40,22 @@ def test_connected_and_disconnected(home, monitored):
     home.run_until(lambda: zmq.Event.DISCONNECTED in names(events))
 
 
+def test_one_that_cannot_be_watched_leaves_nothing(home, monitored, monkeypatch):
+    stream, address, _server = monitored
+    events = home.recorder()
+
+    def fail(*args):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("zmqstream.stream.ZMQStream", fail)
+        with pytest.raises(MemoryError):
+            stream.on_monitor(events.append)
+    stream.on_monitor(events.append)
+    stream.connect(address)
+    home.wait(events)
+
+
 def test_only_those_that_are_wanted_and_none_any_more(home, monitored):
     stream, address, _server = monitored
     events = home.recorder()

@@ -381,6 +381,46 @@ def test_coroutine_callbacks_start_in_order_and_are_held(home):
     assert sorted(ended) == list(range(len(ended)))
 
 
+@pytest.mark.ours
+def test_what_a_callback_returns_and_the_loop_cannot_await(home):
+    """As a future of another loop. It is reported, and messages come as ever."""
+    socket, peer = home.pair()
+    stream = home.stream(socket)
+    got = home.recorder()
+    other = asyncio.new_event_loop()
+    future = other.create_future()
+
+    def callback(message):
+        got.append(message)
+        return future
+
+    stream.on_recv(callback)
+    peer.send(b"1")
+    peer.send(b"2")
+    home.wait(got, 2)
+    for found in home.expect_errors(ValueError, ValueError):
+        assert "starting a coroutine callback of <ZMQStream(zmq.PAIR)" in found["message"]
+    other.close()
+
+
+@pytest.mark.ours
+def test_a_callback_that_is_replaced_where_its_reply_is_sent(home, pair):
+    stream, peer = pair
+    stream.set_turn_limits(seconds=60)
+    got = home.recorder()
+
+    def answer(message):
+        stream.send(b"reply")
+
+    stream.on_recv(answer)
+    stream.on_send(lambda message, status: stream.on_recv(got.append))
+    for word in (b"1", b"2", b"3"):
+        peer.send(word)
+    home.wait(got, 2)
+    assert got == [[b"2"], [b"3"]]
+    assert peer.recv() == b"reply"
+
+
 def test_coroutine_sends_its_reply(home):
     socket, peer = home.pair()
     stream = home.stream(socket)

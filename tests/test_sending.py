@@ -374,6 +374,24 @@ def test_on_err_is_told_of_failed_sends(home):
     assert errors[0].errno == zmq.EHOSTUNREACH
 
 
+@pytest.mark.ours
+def test_a_stream_that_is_closed_in_on_err(home, expected_log):
+    """Its callbacks end with it."""
+    router, _peer = home.router(b"there", transport="tcp")
+    stream = home.stream(router)
+    errors = home.recorder()
+    stream.on_err(lambda error: (stream.close(), errors.append(error)))
+    stream.on_send(lambda message, status: pytest.fail("closed"))
+    for _ in range(2):
+        stream.send_multipart(
+            [b"nobody", b"x"], callback=lambda message, status: pytest.fail("closed")
+        )
+    home.wait(errors)
+    home.settle()
+    assert len(errors) == 1
+    expected_log("1 queued messages could not be handed")
+
+
 @pytest.mark.deviates("pyzmq's on_err does nothing")
 def test_on_send_replaced_in_on_err(home):
     """Who is registered when it is told, is told."""

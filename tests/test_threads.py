@@ -86,7 +86,16 @@ def test_a_single_send_from_a_thread_wakes_a_sleeping_loop(home):
 # -- debug mode -----------------------------------------------------------------------------------
 
 
+def receive(stream):
+    message = stream.recv()
+    try:
+        message.send(None)
+    finally:
+        message.close()
+
+
 OF_THE_LOOP = {
+    "recv": receive,
     "on_recv": lambda stream: stream.on_recv(print),
     "on_recv_stream": lambda stream: stream.on_recv_stream(print),
     "stop_on_recv": lambda stream: stream.stop_on_recv(),

@@ -45,6 +45,17 @@ def test_every_method_can_be_overridden(home):
     socket, peer = home.pair()
     stream = home.stream(socket, Traced)
     got = home.recorder()
+    for end in (stream.stop_on_recv, lambda: stream.on_recv_stream(None)):
+        stream.on_recv_stream(print)
+        end()
+        assert not stream.receiving()
+        assert calls == ["on_recv"] * 2
+        calls.clear()
+    for end in (stream.stop_on_send, lambda: stream.on_send_stream(None)):
+        stream.on_send_stream(print)
+        end()
+        assert calls == ["on_send"] * 2
+        calls.clear()
 
     def called(*expected):
         seen = [call for call in calls if call != "on_send" or "on_send" in expected]
