@@ -151,6 +151,7 @@ class Pipe:
 class End:
     """One end of a link: a socket."""
 
+    stream = None  # the ZMQStream, when it is there
     outbox = None  # of a stream: {key: deque of messages}
     untold = closing = False
 

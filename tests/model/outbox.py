@@ -21,7 +21,6 @@ class Sender(End):
 
     def __init__(self, world, link, kind, name, **options):
         super().__init__(world, link, kind, name, **options)
-        self.stream = None  # the ZMQStream, when it is there
         self.outbox = {}  # {key: deque of messages that, as far as is known, wait in the stream}
         self.teller = self.errer = None  # registered Callbacks
         self.failed = []  # messages of whose failure on_err was told, and on_send will be

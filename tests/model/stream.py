@@ -12,6 +12,9 @@ from model.ends import ensure
 from model.outbox import Sender
 
 TCP_LINGER = 2000  # milliseconds
+# Where the peer has gone. Not 0: libzmq 4.3.5 aborts the process if the connection ends just then,
+# in the middle of a multipart message (session_base.cpp, clean_pipes()).
+TCP_GONE_LINGER = 50
 LOST = re.compile(r"(\d+) queued messages could not be handed to libzmq")
 
 
@@ -228,7 +231,8 @@ class Stream(Sender):
 
     def linger(self, linger):
         if self.link.tcp:
-            return TCP_LINGER if all(pipe.receiver.open for pipe in self.outs) else 0
+            there = all(pipe.receiver.open for pipe in self.outs)
+            return TCP_LINGER if there else TCP_GONE_LINGER
         return linger
 
     def finish(self):

@@ -11,6 +11,7 @@ import zmq
 
 from model.callbacks import Leave
 from model.ends import Broken, ensure
+from model.stream import TCP_GONE_LINGER
 
 PATIENCE = 10  # seconds: generous, for loaded machines
 SHORT_PATIENCE = 1  # once something was found to stall, for attempts at showing it in fewer steps
@@ -314,9 +315,7 @@ class World:
             if not broken:
                 with self.checking():
                     for stream in self.streams:
-                        # libzmq 4.3.5 aborts if a socket is closed with LINGER 0 in the middle of
-                        # a multipart message on tcp, and the peer closes, too (session_base.cpp)
-                        if stream.link.tcp and stream.ins:
+                        if stream.link.tcp and stream.ins:  # nothing is to be under way
                             self.quiet()
                             while stream.waiters:
                                 stream.end_receiving()
@@ -334,6 +333,9 @@ class World:
                     ensure(not self.tasks, "there are still tasks:", self.tasks)
         finally:
             self.home.errors.clear()
+            for end in self.streams + self.raws:
+                if end.link.tcp:
+                    (end.stream or end.socket).close(linger=TCP_GONE_LINGER)
             self.home.close()
             self.logger.removeHandler(self.handler)
             self.logger.propagate = True
