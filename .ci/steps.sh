@@ -4,7 +4,12 @@
 
 # The README's command: builds here, and runs the whole suite on the newest pyzmq.
 readme() {
-    timeout --foreground 900 python3 dev.py test -o faulthandler_timeout=60
+    timeout --foreground 900 python3 dev.py test -o faulthandler_timeout=60 "$(random_order)"
+}
+
+# An order, and random examples, that can be had again: the option is in the log.
+random_order() {
+    echo "--randomly-seed=$RANDOM" | tee /dev/stderr
 }
 
 # A virtual environment of python3, or of another Python: environment NAME [PYTHON]
@@ -67,7 +72,7 @@ suite() {
     "$work/3.$1/bin/pip" install "$(echo "$work"/dist/*.tar.gz)[test]" "$pyzmq"
     cd "$work/outside"
     timeout --foreground 900 "$work/3.$1/bin/pytest" -q -o faulthandler_timeout=60 -p no:cacheprovider \
-        -n 2 --dist worksteal tests
+        "$(random_order)" -n 2 --dist worksteal tests
 }
 
 # CPython's tests of asyncio, where streams are busy on each loop.
