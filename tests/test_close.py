@@ -448,6 +448,27 @@ def test_streams_are_collected_after_close(home):
 
 
 @pytest.mark.ours
+@pytest.mark.parametrize(
+    "register",
+    ["on_recv", "on_recv_stream", "on_recv_batch", "on_send", "on_send_stream", "on_err",
+     "on_drain", "set_close_callback"],
+)  # fmt: skip
+def test_a_closed_stream_keeps_no_callback(home, register):
+    socket, _peer = home.pair()
+    stream = home.stream(socket)
+
+    def callback(*args):
+        pass
+
+    reference = weakref.ref(callback)
+    getattr(stream, register)(callback)
+    del callback
+    stream.close()
+    gc.collect()
+    assert reference() is None
+
+
+@pytest.mark.ours
 def test_an_open_stream_is_kept_by_its_loop(home):
     socket, peer = home.pair()
     got = home.recorder()

@@ -8,6 +8,9 @@ import pytest
 import zmq
 from children import count_waits
 
+from zmqstream.eventloop import reactor_of
+from zmqstream.stats import LoopStats
+
 
 def flooded(home, callback):
     """A stream that never runs out of messages."""
@@ -28,6 +31,41 @@ def busy(seconds):
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
+
+
+@pytest.mark.ours
+def test_what_is_parked_takes_half_of_each_turn_until_it_is_sent(home):
+    """Others are heard meanwhile, and the loop does not sleep before the peer has everything."""
+    router, slow, other = home.router(b"slow", b"other", hwm=100)
+    stream = home.stream(router)
+    stream.set_turn_limits(messages=10, seconds=60)
+    fitted = 0
+    while not stream.sending():
+        stream.send_multipart([b"slow", b"before"])
+        fitted += stream.flush(zmq.POLLOUT)
+    for _ in range(49):
+        stream.send_multipart([b"slow", b"parked"])
+    stream.flush(zmq.POLLOUT)
+    home.settle()
+    events, sleeps = home.recorder(), []
+
+    def record(event):
+        events.append(event)
+        sleeps.append(LoopStats(*reactor_of(home.loop).stats()).sleeps)
+
+    stream.on_send(lambda message, status: record("sent"))
+    stream.on_recv(lambda message: record("received"))
+    for _ in range(40):
+        other.send(b"x")
+    for _ in range(fitted):
+        slow.recv()
+    home.wait(events, 90)
+    last = 89 - events[::-1].index("received")
+    runs = [len(list(run)) for event, run in itertools.groupby(events[:last]) if event == "sent"]
+    assert 5 in runs
+    assert max(runs) == 5
+    if home.name.startswith("own"):
+        assert len(set(sleeps[events.index("sent") :])) == 1
 
 
 @pytest.mark.parametrize("cost", [0, 20e-6, 0.002], ids=["fast", "20 us", "2 ms"])

@@ -138,6 +138,22 @@ def test_what_a_flush_left_to_a_stalled_peer_arrives(home):
     home.drained(stream)
 
 
+@pytest.mark.ours
+def test_what_a_flush_left_to_a_stalled_peer_arrives_though_nothing_tells_of_room(home, throttled):
+    router, peer = home.router(b"peer", hwm=2)
+    stream = home.stream(router)
+    for i in range(8):
+        stream.send_multipart([b"peer", b"%d" % i])
+    left = 8 - stream.flush(zmq.POLLOUT)
+    assert left > 0
+    home.settle()
+    assert [peer.recv() for _ in range(8 - left)] == [b"%d" % i for i in range(8 - left)]
+    throttled()
+    router.getsockopt(zmq.EVENTS)  # swallows that the peer has room
+    home.run_until(lambda: peer.poll(0))
+    assert peer.recv() == b"%d" % (8 - left)
+
+
 def test_without_a_receiver_messages_are_dropped(home):
     stream, peer, got = filled(home)
     stream.on_recv(None)

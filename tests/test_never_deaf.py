@@ -12,6 +12,8 @@ import pytest
 import zmq
 
 import zmqstream
+from zmqstream.eventloop import reactor_of
+from zmqstream.stats import LoopStats
 
 
 def touch_send(socket):
@@ -301,6 +303,34 @@ def test_touched_in_a_busy_loop(home, others, throttled):
     home.loop.call_later(0.005, lambda: (throttled(), peer.send(b"y"), touch_events(socket)))
     home.wait(got)
     assert count
+
+
+@pytest.mark.ours
+def test_few_streams_are_looked_at_before_the_loop_sleeps(home, throttled):
+    """And not only because the last sweep was long ago."""
+    if not home.name.startswith("own"):
+        pytest.skip("on somebody else's loop they are looked at by the clock")
+    stream, socket, peer, _ = listening(home)
+    after, before = home.recorder(), []
+
+    def sleeps():
+        return LoopStats(*reactor_of(home.loop).stats()).sleeps
+
+    def touch():
+        peer.send(b"x")
+        throttled()
+        socket.getsockopt(zmq.EVENTS)
+        before.append(sleeps())
+
+    def on_recv(message):
+        if len(before) < 5:
+            home.loop.call_soon(touch)
+        after.append(sleeps())
+
+    stream.on_recv(on_recv)
+    home.loop.call_soon(touch)
+    home.wait(after, 5)
+    assert after == before
 
 
 @deaf
