@@ -142,6 +142,20 @@ class Home:
             router.recv_multipart()
         return router, *dealers
 
+    def stalled(self, **limits):
+        """A stream without a peer: nothing is handed to libzmq. And what gives it one."""
+        stream = self.stream(self.socket(zmq.PUSH, sndhwm=0))
+        if limits:
+            stream.set_write_buffer_limits(**limits)
+
+        def connect():
+            peer = self.socket(zmq.PULL, rcvhwm=0, rcvtimeo=TIMEOUT * 1000)
+            peer.bind(self.address())
+            stream.connect(peer.last_endpoint.decode())
+            return peer
+
+        return stream, connect
+
     # -- waiting ---------------------------------------------------------------------------------
 
     def recorder(self):

@@ -8,15 +8,6 @@ import zmq
 pytestmark = pytest.mark.ours
 
 
-def connected(home, stream):
-    peer = home.socket(zmq.PULL)
-    peer.rcvtimeo = 20_000
-    address = home.address()
-    peer.bind(address)
-    stream.connect(address)
-    return peer
-
-
 def test_it_hands_over_the_queue_and_closes(home):
     socket, peer = home.pair(sndhwm=0, rcvhwm=0)
     stream = home.stream(socket)
@@ -29,7 +20,7 @@ def test_it_hands_over_the_queue_and_closes(home):
 
 
 def test_it_waits_for_a_peer(home):
-    stream = home.stream(home.socket(zmq.PUSH))
+    stream, connect = home.stalled()
     stream.send(b"x")
 
     async def main():
@@ -37,7 +28,7 @@ def test_it_waits_for_a_peer(home):
         for _ in range(5):
             await asyncio.sleep(0)
         assert not closing.done()
-        peer = connected(home, stream)
+        peer = connect()
         assert await closing == 0
         return peer
 

@@ -33,7 +33,7 @@ def test_asend_hands_over_at_once_and_in_order(home, pair):
 
 
 def test_asend_waits_for_room(home):
-    stream = home.stream(home.socket(zmq.PUSH))
+    stream, connect = home.stalled()
     outcomes = []
     stream.on_send(lambda message, status: outcomes.append(message))
 
@@ -42,11 +42,7 @@ def test_asend_waits_for_room(home):
         await iterations()
         assert not any(each.done() for each in sending)
         assert stream.get_write_buffer_size() == 3
-        peer = home.socket(zmq.PULL)
-        peer.rcvtimeo = 20_000
-        address = home.address()
-        peer.bind(address)
-        stream.connect(address)
+        peer = connect()
         await asyncio.gather(*sending)
         assert [peer.recv() for _ in range(3)] == [b"0", b"1", b"2"]
 
@@ -121,7 +117,7 @@ def test_asend_with_a_timeout(home):
 
 
 def test_asend_that_is_cancelled_takes_its_message_back(home):
-    stream = home.stream(home.socket(zmq.PUSH))
+    stream, connect = home.stalled()
 
     async def main():
         sending = [start(stream.asend(b"%d" % i)) for i in range(5)]
@@ -131,11 +127,7 @@ def test_asend_that_is_cancelled_takes_its_message_back(home):
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(stream.asend(b"5"), 0.005)
         assert stream.get_write_buffer_size() == 2
-        peer = home.socket(zmq.PULL)
-        peer.rcvtimeo = 20_000
-        address = home.address()
-        peer.bind(address)
-        stream.connect(address)
+        peer = connect()
         await sending[1]
         await sending[4]
         await stream.asend(b"6")
@@ -306,8 +298,7 @@ def test_two_that_await_the_same(home, expected_log):
 
 
 def test_what_is_awaited_is_awaited_once(home):
-    stream = home.stream(home.socket(zmq.PUSH))
-    stream.set_write_buffer_limits(1)
+    stream, connect = home.stalled(high=1)
 
     async def main():
         stream.send(b"1")
@@ -316,10 +307,7 @@ def test_what_is_awaited_is_awaited_once(home):
         waiting = [start(sent), start(drained)]
         await iterations()
         assert not any(each.done() for each in waiting)
-        peer = home.socket(zmq.PULL)
-        address = home.address()
-        peer.bind(address)
-        stream.connect(address)
+        connect()
         await asyncio.gather(*waiting)
         for each in (sent, drained):
             with pytest.raises(RuntimeError, match="awaited once"):

@@ -22,18 +22,9 @@ pytestmark = pytest.mark.ours
 @pytest.fixture
 def stalled(home):
     """A stream without a peer, what its callbacks were told, and how to give it a peer."""
-    stream = home.stream(home.socket(zmq.PUSH, sndhwm=0))
+    stream, connect = home.stalled()
     told = home.recorder()
     stream.on_send(lambda message, status: told.append((message[0], status)))
-
-    def connect():
-        peer = home.socket(zmq.PULL)
-        peer.rcvtimeo = 20_000
-        address = home.address()
-        peer.bind(address)
-        stream.connect(address)
-        return peer
-
     return stream, told, connect
 
 

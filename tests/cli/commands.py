@@ -1,0 +1,45 @@
+"""`python -m zmqstream` as a process, and what tests of it share."""
+
+import os
+import signal
+import subprocess
+import sys
+
+TIMEOUT = 30  # seconds
+ANY_PORT = "tcp://127.0.0.1:*"
+
+
+class Command:
+    """`python -m zmqstream` with these arguments, while it runs."""
+
+    def __init__(self, *arguments, **kwargs):
+        kwargs["env"] = {**os.environ, **kwargs.pop("env", {})}
+        kwargs["env"].pop("PYTHONUNBUFFERED", None)  # there, Python ends a write with a signal
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "zmqstream", *map(str, arguments)],
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **kwargs},
+            stderr=subprocess.PIPE,
+        )
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+
+    def bound(self):
+        """The endpoint that was chosen; the first thing that is said."""
+        line = self.process.stderr.readline().decode()
+        assert line.startswith("bound to "), line + self.process.stderr.read().decode()
+        return line.split()[-1]
+
+    def signal(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+
+    def end(self, code=0):
+        """Wait for its end. Returns what it wrote last: to stdout, and to stderr."""
+        out, err = self.process.communicate(timeout=TIMEOUT)
+        assert self.process.returncode == code, err.decode()
+        assert b"Traceback" not in err, err.decode()
+        return (out or b"").decode(), err.decode()
+
+
+def bound_socket(context, kind):
+    socket = context.socket(kind)
+    socket.bind(ANY_PORT)
+    return socket, socket.last_endpoint.decode()
