@@ -6,6 +6,9 @@
                                                  prints "ready"; for each "MESSAGES FRAMES SIZE" it
                                                  floods, and prints how long that took, and how much
                                                  of it the sockets had no room, in ns
+    child.py echo ENDPOINT HEALTHY STALLED       connects so many DEALERs, which send "healthy" or
+                                                 "stalled", and prints "ready"; the healthy echo,
+                                                 the others take nothing
 
 It ends when its stdin does, or after a time.
 """
@@ -54,6 +57,24 @@ def flood(endpoint: str, count: int) -> None:
             print(took, waited, flush=True)
 
 
+def echo(endpoint: str, healthy: int, stalled: int) -> None:
+    with new_context() as context:
+        poller = zmq.Poller()
+        kept = []
+        for kind in [b"healthy"] * healthy + [b"stalled"] * stalled:
+            socket = context.socket(zmq.DEALER)
+            socket.rcvhwm = 1 if kind == b"stalled" else 1000
+            socket.connect(endpoint)
+            socket.send(kind)
+            kept.append(socket)
+            if kind == b"healthy":
+                poller.register(socket, zmq.POLLIN)
+        print("ready", flush=True)
+        while True:
+            for socket, _ in poller.poll():
+                socket.send(socket.recv())
+
+
 if __name__ == "__main__":
     if hasattr(signal, "alarm"):
         signal.alarm(TIME_LIMIT)  # the default action: end the process, even inside libzmq
@@ -62,5 +83,7 @@ if __name__ == "__main__":
         serve(*arguments)
     elif role == "flood":
         flood(arguments[0], int(arguments[1]))
+    elif role == "echo":
+        echo(arguments[0], int(arguments[1]), int(arguments[2]))
     else:
         sys.exit(f"unknown role: {role}")

@@ -13,6 +13,7 @@ from . import (
     receive,
     requests,
     send,
+    stalled,
     timer,
 )
 
@@ -30,6 +31,7 @@ WORKS = [
         idle,
         cost,
         timer,
+        stalled,
         fairness,
         imports,
     )
