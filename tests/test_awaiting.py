@@ -318,8 +318,9 @@ def test_the_coroutine_protocol(home, pair):
             assert stop.value.value == [b"a", b"b"]
         with pytest.raises(KeyError):
             stream.recv().throw(KeyError())
-        with pytest.raises(KeyError, match="3"):
-            stream.recv().throw(KeyError, KeyError(3), None)
+        for value in (KeyError(3), 3):
+            with pytest.raises(KeyError, match="3"):
+                stream.recv().throw(KeyError, value, None)
         with pytest.raises(KeyError) as info:
             stream.recv().throw(KeyError, KeyError(3), here())
         assert info.traceback[-1].name == "here"

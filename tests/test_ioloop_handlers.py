@@ -146,6 +146,28 @@ def test_handlers_that_are_refused(loop, context):
     assert not loop._handlers
 
 
+def test_a_handler_that_can_only_be_added_in_part_is_not_added(loop, monkeypatch):
+    reader, writer = os.pipe()
+    refused = OSError("no more")
+
+    def refuse(*args):
+        raise refused
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(loop.asyncio_loop), "add_writer", refuse, raising=False)
+        with pytest.raises(OSError, match="no more"):
+            loop.add_handler(reader, lambda *args: pytest.fail("not added"), READ | WRITE)
+    os.write(writer, b"x")
+    turn(loop)
+    assert not loop.asyncio_loop.remove_reader(reader)
+    got = []
+    loop.add_handler(reader, collect(loop, got, 1), READ)
+    start(loop)
+    loop.remove_handler(reader)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_split_fd_and_close_fd(loop, context):
     """For subclasses, as Tornado's."""
     received, sent = os.pipe()

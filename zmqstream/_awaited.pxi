@@ -65,6 +65,8 @@ cdef class Awaited:
         self.abandon()
         if value is None:
             value = kind() if isinstance(kind, type) else kind
+        elif not isinstance(value, BaseException):
+            value = kind(value)
         if traceback is not None:
             value = value.with_traceback(traceback)
         raise value

@@ -71,15 +71,16 @@ class DescriptorHandler(Handler):
 
     def watch(self, events: int) -> None:
         loop = self.io_loop.asyncio_loop
-        if events & READ and not self.watched & READ:
-            loop.add_reader(self.key, self.call, READ)
-        elif self.watched & READ and not events & READ:
-            loop.remove_reader(self.key)
-        if events & WRITE and not self.watched & WRITE:
-            loop.add_writer(self.key, self.call, WRITE)
-        elif self.watched & WRITE and not events & WRITE:
-            loop.remove_writer(self.key)
-        self.watched = events
+        for event, add, remove in (
+            (READ, loop.add_reader, loop.remove_reader),
+            (WRITE, loop.add_writer, loop.remove_writer),
+        ):
+            if events & event and not self.watched & event:
+                add(self.key, self.call, event)
+                self.watched |= event
+            elif self.watched & event and not events & event:
+                remove(self.key)
+                self.watched &= ~event
 
 
 class SocketHandler(Handler):

@@ -274,6 +274,7 @@ class IOLoop:
             new.watch(events)
         except BaseException:
             del self._handlers[key]
+            new.remove()  # what it watches already
             raise
 
     def update_handler(self, fd: Any, events: int) -> None:
