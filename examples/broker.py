@@ -137,6 +137,7 @@ async def work(options: argparse.Namespace) -> None:
         stream.on_recv(requested)
         stream.connect(options.workers)
         stream.send(READY)
+        print("working for", options.workers, flush=True)
         await interrupted()
         stream.close(linger=1000)
 

@@ -211,6 +211,8 @@ def test_broker_gives_the_request_of_a_dead_worker_to_another(broker, socket):
 def test_broker_workers_and_clients_are_processes(broker, start):
     process, clients, workers = broker()
     working = [start("broker", "--workers", workers, "work") for _ in range(2)]
+    for each in working:
+        assert each.line() == f"working for {workers}"
     words = [f"word{number}" for number in range(50)]
     lines, _ = start("broker", "--clients", clients, "ask", *words).end()
     assert sorted(lines) == sorted(f"{n} ok {word.upper()}" for n, word in enumerate(words))
@@ -497,6 +499,8 @@ def test_dashboard_shows_live_figures(start, socket):
         while figures["streams"]["target"]["messages_out"] < 500:
             figures = json.loads(await watching.read_message())
         watching.close()
+        while await watching.read_message() is not None:
+            pass  # until the connection is closed
         return first, figures
 
     first, last = asyncio.run(asyncio.wait_for(watch(), TIMEOUT))
