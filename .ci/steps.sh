@@ -9,7 +9,9 @@ readme() {
 
 # An order, and random examples, that can be had again: the option is in the log.
 random_order() {
-    echo "--randomly-seed=$RANDOM" | tee /dev/stderr
+    local option=--randomly-seed=$RANDOM
+    echo "$option" >&2
+    echo "$option"
 }
 
 # A virtual environment of python3, or of another Python: environment NAME [PYTHON]

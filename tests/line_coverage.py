@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REASONS = ROOT / "tests" / "not_run.txt"
 LIMIT = 95  # percent
+MOST = 10  # lines that one entry of REASONS may explain
 OPTIONS = ["-q", "-o", "faulthandler_timeout=300"]
 # only the core's lines are counted in these: the tracing of Python's takes memory, and imports
 NOT_TRACED = [
@@ -59,8 +60,9 @@ def dumping(function):
 def kill(pid, number, kill=os.kill):
     if pid == os.getpid():
         dump()
-        if "coverage" in sys.modules:
-            sys.modules["coverage"].Coverage.current().save()
+        coverage = "coverage" in sys.modules and sys.modules["coverage"].Coverage.current()
+        if coverage:
+            coverage.save()
     return kill(pid, number)
 
 os._exit, os.execv, os.execve = map(dumping, (os._exit, os.execv, os.execve))
@@ -157,7 +159,8 @@ def ranges(numbers: Iterable[int]) -> str:
 def reasons(checkout: Path) -> Iterator[tuple[str, int]]:
     """The lines that tests/not_run.txt lists, as they stand in the checkout.
 
-    There, "file: text" is each line with that text, and "file: text ... text" what is between too.
+    There, "file: text" is each line with that text, and "file: text ... text" what is between, too,
+    in each place where no more than MOST lines are.
     """
     for entry in REASONS.read_text().splitlines():
         if not entry or entry.startswith("#"):
@@ -165,12 +168,15 @@ def reasons(checkout: Path) -> Iterator[tuple[str, int]]:
         name, what = entry.split(": ", 1)
         first, _, last = what.partition(" ... ")
         source = [line.strip() for line in (checkout / name).read_text().splitlines()]
-        found = [number for number, text in enumerate(source, 1) if text == first]
-        if not found or (last and last not in source[found[0] - 1 :]):
+        there = False
+        for number in (number for number, text in enumerate(source, 1) if text == first):
+            near = source[number - 1 : number - 1 + MOST]
+            if not last or last in near:
+                there = True
+                count = near.index(last) + 1 if last else 1
+                yield from ((name, each) for each in range(number, number + count))
+        if not there:
             print(f"{REASONS.name}: no such line any more: {entry}")
-        for number in found:
-            end = source.index(last, number - 1) + 1 if last in source[number - 1 :] else number
-            yield from ((name, each) for each in range(number, end + 1))
 
 
 def report(lines: Lines, checkout: Path) -> bool:

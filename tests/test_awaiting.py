@@ -318,7 +318,7 @@ def test_the_coroutine_protocol(home, pair):
             assert stop.value.value == [b"a", b"b"]
         with pytest.raises(KeyError):
             stream.recv().throw(KeyError())
-        for value in (KeyError(3), 3):
+        for value in (KeyError(3), 3, (3,), ValueError(3)):
             with pytest.raises(KeyError, match="3"):
                 stream.recv().throw(KeyError, value, None)
         with pytest.raises(KeyError) as info:

@@ -1,4 +1,4 @@
-"""Promise 15: a queue that is bounded when asked, and who is told when there is room."""
+"""Promise 15: a queue that is bounded when asked: sizes, limits, and sends that are refused."""
 
 import math
 

@@ -214,7 +214,7 @@ def test_slow_callbacks_in_a_flush_are_logged_in_debug_mode(home, expected_log, 
     stream, _peer, got = filled(home, 1)
     stream.on_recv(got.append)
     assert stream.flush() == 1
-    expected_log("the on_recv callback took 0.")
+    expected_log("the on_recv callback took ")
 
 
 @pytest.mark.ours

@@ -1,6 +1,7 @@
 """Coroutines that await messages beside callbacks and raw use of the socket, and until its end."""
 
 import asyncio
+import contextlib
 import gc
 import sys
 import threading
@@ -306,13 +307,11 @@ def test_one_that_finds_its_context_terminated(home, what):
     stream = home.stream(socket)
 
     async def main():
-        term = threading.Thread(target=context.term)
+        term = threading.Thread(target=context.term, daemon=True)
         term.start()
-        while True:
-            try:
-                peer.poll(1)
-            except zmq.ContextTerminated:
-                break
+        with contextlib.suppress(zmq.ContextTerminated):
+            while not peer.poll(1):
+                pass
         with pytest.raises(zmq.ContextTerminated):
             await (stream.recv() if what == "recv" else stream.asend(b"x"))
         assert stream.closed()

@@ -1,4 +1,4 @@
-"""Contract 1: messages out. Promises 2, 3 and 7: every send has an outcome, of what was given."""
+"""Contract 1: messages out. Promises 2 and 3: what was given is sent, all of it and in order."""
 
 import array
 import json

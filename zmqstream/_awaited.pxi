@@ -65,8 +65,8 @@ cdef class Awaited:
         self.abandon()
         if value is None:
             value = kind() if isinstance(kind, type) else kind
-        elif not isinstance(value, BaseException):
-            value = kind(value)
+        elif not isinstance(value, kind):
+            value = kind(*value) if isinstance(value, tuple) else kind(value)
         if traceback is not None:
             value = value.with_traceback(traceback)
         raise value

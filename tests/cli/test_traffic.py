@@ -1,4 +1,4 @@
-"""python -m zmqstream: each command as a process of its own, with real peers."""
+"""push, pull, pub, sub and echo, nearly all as processes of their own, with real peers."""
 
 import asyncio
 import re
