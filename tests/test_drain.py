@@ -6,14 +6,11 @@ import weakref
 
 import pytest
 import zmq
+from traffic import numbers
 
 import zmqstream
 
 pytestmark = pytest.mark.ours
-
-
-def numbers(start, stop):
-    return [b"%d" % i for i in range(start, stop)]
 
 
 def run_inside(home, coroutine):

@@ -6,15 +6,12 @@ import threading
 
 import pytest
 import zmq
+from traffic import numbers
 
 import zmqstream
 from zmqstream import MessageDropped
 
 pytestmark = pytest.mark.ours
-
-
-def numbers(start, stop):
-    return [b"%d" % i for i in range(start, stop)]
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,11 @@ import math
 
 import pytest
 import zmq
+from traffic import numbers
 
 import zmqstream
 
 pytestmark = pytest.mark.ours
-
-
-def numbers(start, stop):
-    return [b"%d" % i for i in range(start, stop)]
 
 
 # -- sizes and limits ------------------------------------------------------------------------------

@@ -9,6 +9,11 @@ from conftest import Home
 OUT_OF_MEMORY = (MemoryError, SystemError)
 
 
+def numbers(start, stop):
+    """Messages of one frame, which tell their order."""
+    return [b"%d" % i for i in range(start, stop)]
+
+
 def out_of_memory(home, error):
     if home.name == "uvloop" and repr(error) == "KeyError(<TimerHandle>)":
         return True  # it removes a timer from its set, although there was no memory to put it there
