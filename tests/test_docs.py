@@ -59,11 +59,13 @@ async def main():
     with zmq.Context() as context:
         peer = context.socket(zmq.PAIR)
         peer.bind("inproc://fragment")
+        peer.sndtimeo = peer.rcvtimeo = 10_000  # ms: it raises, and says where
         socket = context.socket(zmq.PAIR)
         socket.connect("inproc://fragment")
         stream = ZMQStream(socket)
         await fragment(context, socket, stream, peer, asyncio.get_running_loop())
-        peer.send(b"for the fragment's callback")
+        if not stream.closed():  # a PAIR without a peer would wait
+            peer.send(b"for the fragment's callback")
         while not stream.closed() and (stream.sending() or stream.receiving() and peer.poll(0)):
             await asyncio.sleep(0)
         stream.close(linger=0)
