@@ -15,7 +15,6 @@ class Termination:
 
     def __init__(self, home):
         self.home = home
-        self.canary = home.socket(zmq.PULL)
         self.closed, self.errors = home.recorder(), []
         self.thread = threading.Thread(target=home.context.term)
 
@@ -26,12 +25,13 @@ class Termination:
 
     def begin(self):
         """Returns when the context is being terminated: from now on libzmq refuses everything."""
+        canary = self.home.socket(zmq.PULL)  # the youngest, which libzmq tells last
         self.thread.start()
         while True:
             try:
-                self.canary.getsockopt(zmq.EVENTS)
+                canary.getsockopt(zmq.EVENTS)
             except zmq.ContextTerminated:
-                self.canary.close()
+                canary.close()
                 return
 
     def check(self, *streams, wait=True):
