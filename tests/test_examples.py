@@ -224,7 +224,7 @@ def test_broker_workers_and_clients_are_processes(broker, start):
 
 
 def test_heartbeat_sees_who_dies_who_hangs_and_who_leaves(start):
-    watch = start("heartbeat", "--address", ANY, "--interval", 0.03, "--liveness", 20, "watch")
+    watch = start("heartbeat", "--address", ANY, "--interval", 0.03, "--liveness", 40, "watch")
     address = watch.address()
 
     def beat(name):

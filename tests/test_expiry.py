@@ -339,7 +339,7 @@ def test_many_that_expire_at_once_leave_the_loop_its_turns(home, stalled):
     home.loop.call_soon(count)
     home.wait(told, 100)
     steps = [after - before for before, after in itertools.pairwise(rounds)]
-    assert max(steps) <= 10
+    assert max(steps) <= 20  # ten at its time, and ten in a turn, should one come then
 
 
 def test_memory_is_bounded_behind_a_message_that_nobody_takes(home, stalled):

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import zmq
 import zmq.asyncio
+from conftest import TIMEOUT
 
 
 @pytest.mark.parametrize("how", ["shadow=socket", "shadow=address", "Socket.shadow"])
@@ -52,6 +53,7 @@ def test_the_shadowed_socket_is_closed_elsewhere(home, expected_log):
     for i in range(10):
         peer.send(b"%d" % i)
     assert socket.recv() == b"0"
+    assert socket.poll(TIMEOUT * 1000)  # another has come
     got = []
     stream.on_recv(got.append)
     socket.close()
