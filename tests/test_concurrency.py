@@ -1,6 +1,8 @@
 """on_recv(max_concurrency=N): coroutine callbacks, bounded and in order."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 import zmq
@@ -264,3 +266,33 @@ def test_eager_tasks_that_flush_are_counted(home, pair):
     home.wait(ended, 20)
     assert most == 2
     assert sorted(ended, key=lambda message: int(message[0])) == [[b"%d" % i] for i in range(20)]
+
+
+@pytest.mark.parametrize("most", [None, 2])
+@pytest.mark.parametrize("method", ["on_recv", "on_recv_batch"])
+def test_nothing_stays_of_a_coroutine_whose_start_ends_the_program(home, pair, method, most):
+    """As an eager task does that raises SystemExit before it waits for anything."""
+    stream, peer = pair
+    coroutines = []
+
+    async def callback(message):
+        raise AssertionError("it was not started")
+
+    def given(message):
+        coroutine = callback(message)
+        coroutines.append(weakref.ref(coroutine))
+        return coroutine
+
+    def factory(loop, coroutine, **options):
+        coroutine.close()
+        raise SystemExit
+
+    getattr(stream, method)(given, max_concurrency=most)
+    home.loop.set_task_factory(factory)
+    peer.send(b"x")
+    with pytest.raises(SystemExit):
+        home.loop.run_forever()
+    home.loop.set_task_factory(None)
+    home.settle()  # uvloop keeps the exception until it runs again, and with it the frames
+    gc.collect()
+    assert [coroutine() for coroutine in coroutines] == [None]

@@ -144,7 +144,7 @@ cdef class Incoming(Sender):
         cdef Py_ssize_t last = 1       # where the message goes
         cdef PyObject *frame
         cdef PyObject *single = NULL   # a list of one frame, used again if nobody kept it
-        cdef PyObject *result
+        cdef PyObject *result = NULL
         cdef int64_t began = 0
         if self.recv_stream:
             args[1] = <PyObject *> self
@@ -214,6 +214,7 @@ cdef class Incoming(Sender):
                     if result is not <PyObject *> None:
                         self.received(<object> result, callback)
                     Py_XDECREF(result)
+                    result = NULL
                 if generation != fork_generation:
                     self.reactor.check()
 
@@ -233,6 +234,7 @@ cdef class Incoming(Sender):
             lib.msg_close(&msg)
             zs_count(ZS_MSGS, -1)
             Py_XDECREF(single)
+            Py_XDECREF(result)
 
     cdef int receive_batches(self, Budget *budget) except -1:
         """As receive_loop(), with lists of messages."""
