@@ -56,10 +56,11 @@ cdef class Incoming(Sender):
 
     cdef int rest(self) except -1:
         """Be ready, armed or idle."""
-        if self.clean and self.queue.count == 0 and not self.untold:
+        cdef bint clean = self.clean
+        self.clean = False  # true once: user code may run before the next operation
+        if clean and self.queue.count == 0 and not self.untold:
             # The last libzmq call was a receive that found nothing. Before it says so,
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
-            self.clean = False  # true once: user code may run before the next operation
             self.checked = self.reactor.epoch
             self.become(ARMED if self.wanted() else IDLE)
             return self.reactor.unlink(self)
