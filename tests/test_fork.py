@@ -13,7 +13,7 @@ import weakref
 import pytest
 import zmq
 from children import cpu_seconds, fork
-from conftest import Home
+from conftest import TIMEOUT, Home
 
 import zmqstream
 
@@ -382,6 +382,8 @@ def test_the_child_handles_no_copies_of_messages(home, parent, kind):
             parent.got.append(message)
         if len(handled) == 1:
             children.append(os.fork())
+            if children == [0]:
+                home.loop.call_later(0.2, home.loop.stop)
         elif len(handled) == 5 and kind != "flush":
             home.loop.stop()
 
@@ -396,7 +398,7 @@ def test_the_child_handles_no_copies_of_messages(home, parent, kind):
         if kind == "flush":
             stream.flush()
         else:
-            timer = home.loop.call_later(0.2, home.loop.stop)
+            timer = home.loop.call_later(TIMEOUT, home.loop.stop)
             home.loop.run_forever()
             timer.cancel()
     except RuntimeError:
