@@ -44,7 +44,14 @@ lanes_end() {
 }
 
 lanes_kill() {
-    local pid
+    local pid environ
     for pid in "${!lane_name[@]}"; do kill -- "-$pid" || true; done 2> /dev/null
     wait 2> /dev/null || true
+    # what has left its process group, as ipyparallel's engines do, still has our environment
+    for environ in /proc/[0-9]*/environ; do
+        if grep -qszF "ZMQSTREAM_VENV=$work/" "$environ"; then
+            pid=${environ//[!0-9]/}
+            kill "$pid" 2> /dev/null || true
+        fi
+    done
 }
