@@ -1,7 +1,9 @@
 """`python -m zmqstream` as a process, and what tests of it share."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -20,6 +22,9 @@ class Command:
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **kwargs},
             stderr=subprocess.PIPE,
         )
+        for name in ("stdout", "stderr"):  # unbuffered: end() would not see what readline() read on
+            if (stream := getattr(self.process, name)) is not None:
+                setattr(self.process, name, stream.detach())
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
 
     def bound(self):
@@ -40,6 +45,16 @@ class Command:
 
 
 def bound_socket(context, kind):
-    socket = context.socket(kind)
-    socket.bind(ANY_PORT)
-    return socket, socket.last_endpoint.decode()
+    bound = context.socket(kind)
+    bound.bind(ANY_PORT)
+    return bound, bound.last_endpoint.decode()
+
+
+@contextlib.contextmanager
+def reserved_port():
+    """An endpoint where nobody listens, nor will anybody but who is told of it."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as libzmq does
+        reserved.bind(("127.0.0.1", 0))
+        host, port = reserved.getsockname()
+        yield f"tcp://{host}:{port}"

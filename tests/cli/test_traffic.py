@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import zmq
 
-from cli.commands import ANY_PORT, bound_socket
+from cli.commands import ANY_PORT, bound_socket, reserved_port
 from zmqstream._cli import peer
 
 # -- push and pull ---------------------------------------------------------------------------------
@@ -65,23 +65,22 @@ def test_big_messages(command, context):
 
 def test_it_waits_until_peers_have_what_was_sent(command, context):
     """Which may be long after libzmq has taken it, and the total was told."""
-    socket, endpoint = bound_socket(context, zmq.PULL)
-    socket.unbind(endpoint)
-    push = command("push", "--connect", endpoint, "--count", 3)
-    assert push.process.stderr.readline().startswith(b"sent 3 messages")
-    socket.bind(endpoint)
-    assert [socket.recv() for _ in range(3)] == [b"x" * 16] * 3
-    push.end()
+    with reserved_port() as endpoint:
+        push = command("push", "--connect", endpoint, "--count", 3)
+        assert push.process.stderr.readline().startswith(b"sent 3 messages")
+        pull = context.socket(zmq.PULL)
+        pull.bind(endpoint)
+        assert [pull.recv() for _ in range(3)] == [b"x" * 16] * 3
+        push.end()
 
 
-def test_control_c_ends_the_wait_for_peers(command, context):
-    socket, endpoint = bound_socket(context, zmq.PULL)
-    socket.close()
-    push = command("push", "--connect", endpoint, "--count", 1)
-    assert push.process.stderr.readline().startswith(b"sent 1 message, 16 bytes")
-    assert b"waiting for peers" in push.process.stderr.readline()
-    push.signal()
-    push.end(-signal.SIGINT)
+def test_control_c_ends_the_wait_for_peers(command):
+    with reserved_port() as endpoint:
+        push = command("push", "--connect", endpoint, "--count", 1)
+        assert push.process.stderr.readline().startswith(b"sent 1 message, 16 bytes")
+        assert b"waiting for peers" in push.process.stderr.readline()
+        push.signal()
+        push.end(-signal.SIGINT)
 
 
 # -- pub and sub -----------------------------------------------------------------------------------
