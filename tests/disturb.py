@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Run a command on a machine that misbehaves: not run by pytest. Linux only.
+
+    python tests/disturb.py stalls pytest tests            all its processes stop, now and then
+    python tests/disturb.py delays pytest tests            libzmq's threads are late, now and then
+    python tests/disturb.py delays --main pytest tests     the main thread, too
+
+What fails here and nowhere else is nearly always a test that gave something time, when it should
+have waited for it. The exit code is the command's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+DELAYS = Path(__file__).with_name("delays.c")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = parser.add_subparsers(required=True, metavar="stalls|delays")
+
+    kind = kinds.add_parser("stalls", description=stalls.__doc__)
+    kind.add_argument("--every", type=float, default=4, metavar="SECONDS", help="on average; 4")
+    kind.add_argument("--longest", type=float, default=0.7, metavar="SECONDS", help="0.7")
+    kind.set_defaults(run=stalls)
+
+    kind = kinds.add_parser("delays", description=delays.__doc__)
+    kind.add_argument("--share", type=float, default=0.01, help="of the calls; 0.01")
+    kind.add_argument("--longest", type=float, default=0.02, metavar="SECONDS", help="0.02")
+    kind.add_argument("--main", action="store_true", help="in the main thread, too")
+    kind.set_defaults(run=delays)
+
+    for kind in kinds.choices.values():
+        kind.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    if not options.command:
+        parser.error("a command is missing")
+    return options.run(options)
+
+
+def stalls(options: argparse.Namespace) -> int:
+    """All processes stop at once, as where somebody else has the processors of the machine."""
+    process = subprocess.Popen(options.command)
+    count = 0
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(random.uniform(0, 2 * options.every))
+        stopped = [pid for pid in descendants(process.pid) if kill(pid, signal.SIGSTOP)]
+        try:
+            time.sleep(random.uniform(0, options.longest))
+        finally:
+            for pid in stopped:
+                kill(pid, signal.SIGCONT)
+        count += len(stopped) > 0
+    print(f"{count} stalls", file=sys.stderr)
+    return process.returncode
+
+
+def kill(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def descendants(root: int) -> list[int]:
+    """This process and those that came of it, but for what should not be stopped."""
+    children: dict[int, list[int]] = {}
+    spared = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                name, _, rest = Path("/proc", entry, "stat").read_text().rpartition(")")
+                state, parent = rest.split()[:2]
+                children.setdefault(int(parent), []).append(int(entry))
+                # one that a test has stopped would be woken; bash's `wait -n` tells of stopped jobs
+                if state in "TtZ" or name.endswith("(bash"):
+                    spared.add(int(entry))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return [pid for pid in found if pid not in spared]
+
+
+def delays(options: argparse.Namespace) -> int:
+    """System calls come back late in threads that are not the main thread: libzmq's, above all."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder, "delays.so")
+        compiler = os.environ.get("CC", "cc")
+        subprocess.run(
+            [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", library, DELAYS, "-ldl"],
+            check=True,
+        )
+        settings = {
+            "LD_PRELOAD": str(library),
+            "DELAYS_SHARE": str(options.share),
+            "DELAYS_LONGEST": str(options.longest),
+            "DELAYS_MAIN": str(int(options.main)),
+        }
+        return subprocess.run(options.command, env={**os.environ, **settings}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
