@@ -174,16 +174,24 @@ class Place:
     def start(self, *command):
         process = subprocess.Popen(
             command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         self.started.append(process)
         return process
+
+    def kill(self, process):
+        """With what a shell has started, which would keep the pipes open."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
     def ended(self, process):
         try:
             return process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
-            process.kill()
+            self.kill(process)
             out, err = process.communicate()
             pytest.fail(f"{process.args} does not end:\n{out}{err}")
 
@@ -215,7 +223,7 @@ class Place:
     def clean_up(self):
         for process in self.started:
             if process.poll() is None:
-                process.kill()
+                self.kill(process)
             process.communicate()
 
 
