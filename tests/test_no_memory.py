@@ -392,6 +392,31 @@ def test_memory_in_parking(home):
     assert fork(child).result() > 0
 
 
+@memory
+def test_memory_in_trying_what_is_parked(home):
+    """Again and again, and each time one allocation fails: the messages stay, and their order."""
+
+    def child():
+        pair = Parked(home.name)
+        failures = 0
+        for n in range(20):
+            pair.begin()
+            pair.send()
+            pair.stream.flush()  # which parks what the peer has no room for
+            for _ in range(20):
+                set_nomemory(n, n + 1)
+                try:
+                    pair.stream.flush(zmq.POLLOUT)
+                except OUT_OF_MEMORY:
+                    failures += 1
+                finally:
+                    remove_mem_hooks()
+            pair.check_sent(failures)
+        return failures
+
+    assert fork(child).result() > 0
+
+
 def test_memory_of_libzmq(home):
     """A frame that is too large, in and out: that is told, and the next message is handled."""
     size = 64 << 20

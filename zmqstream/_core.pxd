@@ -244,6 +244,7 @@ cdef class Outgoing(Source):
     cdef SendQueue queue
     cdef dict parked            # ROUTER: {peer: SendQueue} of peers that refused; None: never
     cdef Py_ssize_t parked_count      # messages in it
+    cdef bytes next_parked      # whom unpark() begins with; None, or gone: with the first
     cdef Py_ssize_t queued      # messages that wait: in `queue` and in `parked`
     cdef int64_t queued_bytes
     cdef Py_ssize_t peak_queued

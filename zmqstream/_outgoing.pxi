@@ -300,7 +300,14 @@ cdef class Outgoing(Source):
         cdef void *handle
         cdef int code
         cdef bint ended = False
-        for peer in list(self.parked)[:RETRY_PEERS]:
+        cdef list peers = list(self.parked)
+        cdef Py_ssize_t count = len(peers), n
+        cdef Py_ssize_t first = peers.index(self.next_parked) if self.next_parked in self.parked else 0
+        # They take turns by where the next one begins. Nothing is taken out of `parked` to be put
+        # back: there might be no memory for that.
+        for n in range(first, first + min(count, <Py_ssize_t> RETRY_PEERS)):
+            peer = peers[n % count]
+            self.next_parked = peers[(n + 1) % count]
             waiting = self.parked.get(peer)
             while waiting is not None and waiting.count and not ended:
                 handle = self.handle()
@@ -327,9 +334,8 @@ cdef class Outgoing(Source):
                 if self.state == CLOSED or self.has_flushed(budget):
                     return 0
             if waiting is not None and self.parked is not None and self.parked.get(peer) is waiting:
-                del self.parked[peer]
-                if waiting.count:
-                    self.parked[peer] = waiting  # behind the others
+                if waiting.count == 0:
+                    del self.parked[peer]  # there was no memory to park the first
             if ended:
                 return 1
         return 0
