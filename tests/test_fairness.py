@@ -68,6 +68,27 @@ def test_what_is_parked_takes_half_of_each_turn_until_it_is_sent(home):
         assert len(set(sleeps[events.index("sent") :])) == 1
 
 
+@pytest.mark.ours
+def test_each_of_many_stalled_peers_has_its_turn(home, expected_log):
+    """More than are tried in one turn. Whoever makes room gets what waits for it, first or last."""
+    names = [b"%d" % i for i in range(100)]
+    router, *peers = home.router(*names, hwm=1)
+    stream = home.stream(router)
+    messages = [b"%d" % i for i in range(5)]
+    for name in names:
+        for message in messages:
+            stream.send_multipart([name, message])
+    for peer in (peers[-1], peers[50], peers[0]):
+        got = []
+        while len(got) < len(messages):
+            home.run_until(lambda peer=peer: peer.poll(0))
+            got.append(peer.recv())
+        assert got == messages
+    stream.close()
+    expected_log("queued messages")
+
+
+
 @pytest.mark.parametrize("cost", [0, 20e-6, 0.002], ids=["fast", "20 us", "2 ms"])
 @pytest.mark.parametrize("streams", [1, 5])
 def test_timers_fire_under_flood(home, cost, streams):
