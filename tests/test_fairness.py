@@ -88,7 +88,6 @@ def test_each_of_many_stalled_peers_has_its_turn(home, expected_log):
     expected_log("queued messages")
 
 
-
 @pytest.mark.parametrize("cost", [0, 20e-6, 0.002], ids=["fast", "20 us", "2 ms"])
 @pytest.mark.parametrize("streams", [1, 5])
 def test_timers_fire_under_flood(home, cost, streams):

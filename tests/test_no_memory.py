@@ -15,6 +15,7 @@ from conftest import Home
 from traffic import OUT_OF_MEMORY, Pair
 
 import zmqstream
+from zmqstream import MessageExpired
 
 # not on Windows, where there is no fork() either
 resource = pytest.importorskip("resource")
@@ -412,6 +413,38 @@ def test_memory_in_trying_what_is_parked(home):
                 finally:
                     remove_mem_hooks()
             pair.check_sent(failures)
+        return failures
+
+    assert fork(child).result() > 0
+
+
+@memory
+def test_memory_in_watching_a_deadline(home):
+    """Whose heap is made anew: the other messages expire all the same."""
+
+    def child():
+        place = Home(home.name)
+        failures = 0
+        for n in range(12):
+            stream, _ = place.stalled()
+            told, count = place.recorder(), 64  # as many as are watched before that
+
+            def tell(message, status, told=told):
+                told.append(status)
+
+            for _ in range(count):
+                stream.send(b"x", callback=tell, timeout=0.05)
+            set_nomemory(n, n + 1)
+            try:
+                stream.send(b"x", callback=tell, timeout=0.05)
+                count += 1
+            except OUT_OF_MEMORY:
+                failures += 1
+            finally:
+                remove_mem_hooks()
+            place.wait(told, count)
+            assert [type(status) for status in told] == [MessageExpired] * count
+            stream.close()
         return failures
 
     assert fork(child).result() > 0

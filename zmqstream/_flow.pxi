@@ -274,7 +274,7 @@ cdef class Flow(Outgoing):
 
     cdef int watch_deadline(self, SendExtra extra) except -1:
         """`extra`'s message is about to be queued, in any thread; the next turn sets the timer."""
-        cdef list old, fresh = []
+        cdef list fresh = []
         cdef tuple entry
         self.serial += 1
         entry = (extra.deadline, self.serial, extra)
@@ -282,10 +282,10 @@ cdef class Flow(Outgoing):
         if self.timed is None:
             self.timed = fresh
         elif len(self.timed) >= self.most_timed:
-            old, self.timed = self.timed, fresh
-            for waiting in old:
+            for waiting in self.timed:
                 if (<SendExtra> (<tuple> waiting)[2]).queue is not None:
                     heappush(fresh, waiting)
+            self.timed = fresh  # not before: memory may be short
             self.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
         heappush(self.timed, entry)
         self.alert = True
