@@ -433,10 +433,10 @@ def test_memory_in_watching_a_deadline(home):
                 told.append(status)
 
             for _ in range(count):
-                stream.send(b"x", callback=tell, timeout=0.05)
+                stream.send(b"x", callback=tell, timeout=0.02)
             set_nomemory(n, n + 1)
             try:
-                stream.send(b"x", callback=tell, timeout=0.05)
+                stream.send(b"x", callback=tell, timeout=0.02)
                 count += 1
             except OUT_OF_MEMORY:
                 failures += 1
