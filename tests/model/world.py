@@ -224,10 +224,13 @@ class World:
     def quiet(self):
         """Run the loop until all was handled that can be, and nothing wakes it but that."""
         self.drain_raws(self.patience)
-        while self.failure is None and self.unmet():
-            self.wait()
-            self.drain_raws(self.patience)
-        self.run(2)
+        while True:
+            while self.failure is None and self.unmet():
+                self.wait()
+                self.drain_raws(self.patience)
+            self.run(2)  # a callback that nothing had to call may come here, and do things
+            if self.failure is not None or not self.unmet():
+                break
         for end in self.streams + self.raws:
             end.settle_dropped()
         for stream in self.streams:
