@@ -3,6 +3,7 @@ libzmq's. Nothing is lost in silence, no stream is deaf afterwards. In forked ch
 
 import asyncio
 import errno
+import functools
 import gc
 import os
 import sys
@@ -52,20 +53,25 @@ def fork(function):
     return children.fork(child)
 
 
+def error_of(act, n):
+    """Have allocation `n` of `act` fail. Returns the error, or None."""
+    try:
+        set_nomemory(n, n + 1)
+        try:
+            act()
+        finally:
+            remove_mem_hooks()
+    except OUT_OF_MEMORY as error:
+        return error
+    return None
+
+
 def every_allocation(prepare, act, check):
     """Have each allocation of `act` fail once. `check` gets the error, or None."""
     failures = 0
     for n in range(LIMIT):
         prepare()
-        error = None
-        try:
-            set_nomemory(n, n + 1)
-            try:
-                act()
-            finally:
-                remove_mem_hooks()
-        except OUT_OF_MEMORY as caught:
-            error = caught
+        error = error_of(act, n)
         failures += error is not None
         check(error)
     assert 0 < failures < LIMIT
@@ -405,13 +411,7 @@ def test_memory_in_trying_what_is_parked(home):
             pair.send()
             pair.stream.flush()  # which parks what the peer has no room for
             for _ in range(20):
-                set_nomemory(n, n + 1)
-                try:
-                    pair.stream.flush(zmq.POLLOUT)
-                except OUT_OF_MEMORY:
-                    failures += 1
-                finally:
-                    remove_mem_hooks()
+                failures += error_of(lambda: pair.stream.flush(zmq.POLLOUT), n) is not None
             pair.check_sent(failures)
         return failures
 
@@ -432,16 +432,12 @@ def test_memory_in_watching_a_deadline(home):
             def tell(message, status, told=told):
                 told.append(status)
 
+            send = functools.partial(stream.send, b"x", callback=tell, timeout=0.02)
             for _ in range(count):
-                stream.send(b"x", callback=tell, timeout=0.02)
-            set_nomemory(n, n + 1)
-            try:
-                stream.send(b"x", callback=tell, timeout=0.02)
-                count += 1
-            except OUT_OF_MEMORY:
-                failures += 1
-            finally:
-                remove_mem_hooks()
+                send()
+            failed = error_of(send, n) is not None
+            failures += failed
+            count += not failed
             place.wait(told, count)
             assert [type(status) for status in told] == [MessageExpired] * count
             stream.close()
