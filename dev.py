@@ -22,9 +22,8 @@ PYTHON = BIN / "python"
 SOURCES = (
     "pyproject.toml",
     "setup.py",
-    "zmqstream/*.p*",
-    "zmqstream/*/*.py",
-    "zmqstream/include/*.h",
+    "zmqstream/**/*.p*",
+    "zmqstream/**/*.h",
     "bench/suite/**/*.*",
 )
 

@@ -45,8 +45,8 @@ core = Extension(
     "zmqstream._core",
     [str(HERE / "_core.pyx")],
     # our zmq.h first, so that none of the system's is ever needed or found
-    include_dirs=[str(HERE / "include"), *zmq.get_includes()],
-    depends=[str(p) for p in sorted(HERE.glob("*.p[xy][idx]")) + sorted(HERE.glob("include/*.h"))],
+    include_dirs=[str(HERE / "core" / "include"), *zmq.get_includes()],
+    depends=[str(p) for p in sorted(HERE.glob("core/**/*.[ph]*"))] + [str(HERE / "_core.pxd")],
     extra_compile_args=compile_args,
     extra_link_args=link_args,
     define_macros=macros,

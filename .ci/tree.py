@@ -17,11 +17,16 @@ for line in tree.group(1).splitlines():
         folders |= set(re.findall(r"(\w+)/", re.match(r"(?:\w+/(?!:)\s*)*", line).group()))
     elif inside == "zmqstream" and (entry := re.match(r"  (\S+)  ", line)):
         listed.add(entry.group(1).rstrip("/"))
+    elif inside == "zmqstream" and (entry := re.match(r"    (\S+)  ", line)):
+        listed.add(f"core/{entry.group(1)}")
 
 tracked = subprocess.check_output(["git", "ls-files"], text=True).split()
 there = {Path(name).parts[1] for name in tracked if name.startswith("zmqstream/")} - {"py.typed"}
-# a fragment's own declarations stand beside it
-there -= {name for name in there if name.endswith(".pxd") and name[:-1] + "i" in there}
+there |= {
+    f"core/{Path(name).parts[2].partition('.')[0]}"
+    for name in tracked
+    if name.startswith("zmqstream/core/")
+}
 tops = {Path(name).parts[0] for name in tracked if "/" in name and not name.startswith(".")}
 wrong = [f"no {name} there" for name in sorted((listed - there) | (folders - tops))]
 wrong += [f"{name} is missing" for name in sorted((there - listed) | (tops - folders))]

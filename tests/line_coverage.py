@@ -131,7 +131,7 @@ def core_lines(checkout: Path) -> Lines:
             for line in file["lines"]:
                 at = line["line_number"]
                 counts[at] = counts.get(at, 0) + line["count"]
-    begins = re.compile(r'\s*/\* "(zmqstream/\w+\.(?:pyx|pxi|pxd))":(\d+)$')
+    begins = re.compile(r'\s*/\* "(zmqstream/[\w/]+\.(?:pyx|pxd))":(\d+)$')
     current: tuple[str, int] | None = None
     for number, text in enumerate((checkout / "zmqstream" / "_core.c").open(), 1):
         if match := begins.match(text):

@@ -19,20 +19,22 @@ from collections import deque  # no-cython-lint
 cimport cython  # no-cython-lint
 import zmq  # no-cython-lint
 
-include "_counters.pxi"    # what the tests balance; nothing in an ordinary build
-include "_build.pxi"       # how this was built, for bug reports
-include "_libzmq.pxi"      # libzmq's functions, from the library that pyzmq has loaded
-include "_errors.pxi"      # libzmq's error codes to exceptions; reporting
-include "_frames.pxi"      # zmq_msg_t to bytes and Frames, and back
-include "_sendqueue.pxi"   # what waits to be sent
-include "_source.pxi"      # a socket that is watched, and the one door out of every operation
-include "_reactor.pxi"     # poll, the ready list, turns, sweeps
-include "_loops.pxi"       # the reactor's two homes: our own loop, and everybody else's
-include "_outgoing.pxi"    # the way out: draining the queue, parking, outcomes
-include "_flow.pxi"        # how much may wait to be sent, and for how long
-include "_sending.pxi"     # what a program gives to be sent, on its way into the queue
-include "_incoming.pxi"    # the way in: turns, from libzmq to the callback
-include "_awaited.pxi"     # what coroutines await: a message, a send, room in the queue
-include "_awaiting.pxi"    # streams that are awaited: who waits, and in what order
-include "_stream.pxi"      # one stream's life, and its public face
-include "_handler.pxi"     # IOLoop.add_handler for a ZeroMQ socket
+include "core/libzmq.pyx"      # libzmq's functions, from the library that pyzmq has loaded
+include "core/counters.pyx"    # what the tests balance; nothing in an ordinary build
+include "core/build.pyx"       # how this was built, for bug reports
+include "core/errors.pyx"      # libzmq's error codes to exceptions; reporting
+include "core/budget.pyx"      # what a turn, or a flush, may still handle
+include "core/frames.pyx"      # zmq_msg_t to bytes and Frames, and back
+include "core/ring.pyx"        # what waits to be sent
+include "core/source.pyx"      # a socket that is watched, and the one door out of every operation
+include "core/reactor.pyx"     # poll, the ready list, turns, sweeps
+include "core/own_loop.pyx"    # the reactor of our own loop
+include "core/guest_loop.pyx"  # the reactor of everybody else's
+include "core/drain.pyx"       # the way out: draining the queue, parking, outcomes
+include "core/flow.pyx"        # how much may wait to be sent, and for how long
+include "core/enqueue.pyx"     # what a program gives to be sent, on its way into the queue
+include "core/receive.pyx"     # the way in: turns, from libzmq to the callback
+include "core/awaitables.pyx"  # what coroutines await: a message, a send, room in the queue
+include "core/waiters.pyx"     # streams that are awaited: who waits, and in what order
+include "core/stream.pyx"      # one stream's life, and its public face
+include "core/handler.pyx"     # IOLoop.add_handler for a ZeroMQ socket

@@ -1,6 +1,6 @@
 # Awaiting: messages one by one for coroutines, sends that are told to their caller, and levels.
 #
-# - What is there is had without the loop (_awaited.pxi); but after a turn's worth of that the loop goes
+# - What is there is had without the loop (awaitables.pyx); but after a turn's worth of that the loop goes
 #   once round.
 # - A receiver that finds no message stands in `receivers`, in order. The first of them wants POLLIN:
 #   settle() sees it and wakes it (`awaited` is False from then on). It receives when it runs; the next

@@ -1,5 +1,4 @@
-"""include/platform.h: the clock, epoll and the loaded library's functions."""
-from libc.stdint cimport int64_t
+# include/platform.h: the clock, epoll and the loaded library's functions.
 
 cdef extern from "platform.h" nogil:
     ctypedef struct zs_event:

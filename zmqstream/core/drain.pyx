@@ -15,47 +15,9 @@ cdef extern from *:
 cdef enum:
     TURN_MESSAGES = 256    # a turn's budget, unless set_turn_limits() says otherwise
     TURN_NS = 1_000_000    # likewise
-    LOOKS = 16             # a turn looks at the clock after each such part of its time...
-    LOOK_MESSAGES = 16     # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
     LIES = 3             # POLLOUTs in a row that were followed by a refusal: no longer believed
     PARK_MESSAGES = 1024  # parked in a turn at most: 0.1 us each, more if libzmq refuses them first
     RETRY_PEERS = 32     # parked peers tried in a turn, those first that waited longest
-
-
-cdef double LONGEST_NS = 4e18  # 127 years: what a number of seconds is cut at
-
-
-cdef inline bint spent(Budget *budget) noexcept:
-    """Count a message; whether the budget has come to its end."""
-    budget.left -= 1
-    if budget.left <= 0:
-        return True
-    budget.unlooked -= 1
-    return budget.unlooked <= 0 and look(budget)
-
-
-cdef inline void begin(Budget *budget, int messages, int64_t ns, int64_t now) noexcept:
-    """So many messages, and so much time, from now on."""
-    budget.left = messages
-    budget.raising = False
-    budget.unlooked = budget.looked = 1
-    budget.last = now
-    budget.pace = ns // LOOKS
-    budget.deadline = now + ns
-
-
-cdef bint look(Budget *budget) noexcept:
-    """Look at the clock, and settle when to look again, from what messages cost lately."""
-    cdef int64_t now = zs_now()
-    cdef int64_t each = (now - budget.last) // budget.looked
-    if now >= budget.deadline:
-        return True
-    budget.last = now
-    budget.looked = LOOK_MESSAGES
-    if each > budget.pace // LOOK_MESSAGES:
-        budget.looked = <int> max(1, budget.pace // each)
-    budget.unlooked = budget.looked
-    return False
 
 
 cdef bytes peer_of(PyObject *frames):
@@ -77,7 +39,7 @@ cdef class Outgoing(Source):
         self.turn_messages = TURN_MESSAGES
         self.turn_ns = TURN_NS
 
-    # -- the stream's, whose flow is in _flow.pxi, and whose life in _stream.pxi -----------------
+    # -- the stream's, whose flow is in flow.pyx, and whose life in stream.pyx -----------------
 
     cdef int expire(self, SendExtra extra, bint raising) except -1:
         raise NotImplementedError

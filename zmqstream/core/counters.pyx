@@ -1,7 +1,5 @@
 # Debug counters, in builds with ZMQSTREAM_COUNTERS=1.
 
-from zmqstream._counters cimport *
-
 
 def counters():
     """What was counted since the module was loaded, by name; None in an ordinary build.

@@ -2,7 +2,7 @@
 #
 # The rules
 # ---------
-# - A stream is IDLE, ARMED, READY or CLOSED (see _reactor.pxi). It leaves a turn and a flush only
+# - A stream is IDLE, ARMED, READY or CLOSED (see reactor.pyx). It leaves a turn and a flush only
 #   through settle(), with an exception or without.
 # - In a turn: receive a message, call its callback, hand over what the callback sent, and again,
 #   until libzmq has no more or the budget is spent.

@@ -7,15 +7,6 @@
 
 from zmq.backend.cython import _zmq as _pyzmq_extension
 
-from zmqstream._libzmq cimport (
-    DONTWAIT, EFSM, ETERM, OPT_EVENTS, OPT_LAST_ENDPOINT, POLLIN, POLLOUT, SNDMORE, TYPE_PAIR, TYPE_ROUTER,
-    LibZmq,
-)
-from zmqstream._platform cimport (
-    zs_close, zs_epoll_add, zs_epoll_create, zs_epoll_remove, zs_epoll_wait, zs_event, zs_event_fd,
-    zs_event_mask, zs_library_open, zs_library_symbol, zs_now,
-)
-
 cdef LibZmq lib
 
 

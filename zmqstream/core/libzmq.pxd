@@ -1,9 +1,7 @@
-"""The few C types of libzmq, its constants, and the functions that the core calls.
-
-The types come from pyzmq's declarations (so that its Frames can be used directly), the functions
-from the libzmq that pyzmq has loaded: `lib` is filled once, at import, by _libzmq.pxi.
-"""
-from zmq.backend.cython.libzmq cimport zmq_msg_t
+# The few C types of libzmq, its constants, and the functions that the core calls.
+#
+# The types come from pyzmq's declarations (so that its Frames can be used directly), the functions
+# from the libzmq that pyzmq has loaded: `lib` is filled once, at import, by libzmq.pyx.
 
 cdef enum:
     DONTWAIT = 1

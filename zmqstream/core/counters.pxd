@@ -1,6 +1,4 @@
-"""include/counters.h: debug counters, which are nothing in an ordinary build."""
-from libc.stdint cimport int64_t
-
+# include/counters.h: debug counters, which are nothing in an ordinary build.
 
 cdef extern from "counters.h" nogil:
     enum zs_counter:

@@ -1,4 +1,4 @@
-# What coroutines await: a message, a send, room in the queue. A stream's part of it is in _awaiting.pxi.
+# What coroutines await: a message, a send, room in the queue. A stream's part of it is in waiters.pyx.
 #
 # It is a coroutine to asyncio (`send`, `throw`, `close`), so create_task(), wait_for() and gather()
 # take it. Where there is nothing to wait for, it ends at once, and the loop does not even come by.

@@ -1,0 +1,7 @@
+@cython.final
+cdef class SocketHandler(Source):
+    """A ZeroMQ socket in IOLoop.add_handler(): level-triggered, as for any other descriptor."""
+    cdef object py_socket
+    cdef object callback        # called as callback(socket, events)
+    cdef object context
+    cdef int mask               # POLLIN, POLLOUT
