@@ -292,73 +292,6 @@ def test_flush_of_another_stream(home):
     assert got == messages(range(100))
 
 
-def test_no_dispatch_in_the_iteration_of_a_flush(home):
-    """After a flush that handled something, the loop does not go on in the same iteration."""
-    stream, peer, got = filled(home, 0)
-    other, other_peer, other_got = filled(home, 0)
-    home.settle()
-    events = home.recorder()
-    stream.on_recv(lambda message: events.append(int(message[0])))
-
-    def callback(message):
-        home.loop.call_soon(events.append, "next iteration")
-        for i in range(10):
-            peer.send(b"%d" % i)
-        stream.send(b"reply")
-        stream.flush(limit=3)
-
-    other.on_recv(callback)
-    home.settle()
-    other_peer.send(b"go")
-    home.wait(events, 11)
-    assert "next iteration" in events[:4]
-    assert [e for e in events if e != "next iteration"] == list(range(10))
-
-
-@pytest.mark.ours
-def test_no_dispatch_before_a_handle_though_the_loop_is_left_again_and_again(home):
-    """What a callback raises to leave the loop ends no iteration."""
-    stream, peer, got = filled(home)
-    other, sender, _ = filled(home, 0)
-    order = []
-    stream.on_recv(lambda message: order.append("message"))
-
-    def leave(message):
-        order.append("left")
-        raise KeyboardInterrupt
-
-    other.on_recv(leave)
-    for _ in range(10):
-        sender.send(b"x")
-    home.loop.call_soon(order.append, "handle")
-    assert stream.flush(limit=1) == 1
-    order.clear()
-    while order.count("left") < 10:  # uvloop may be left once for two of them
-        with pytest.raises(KeyboardInterrupt):
-            home.loop.run_forever()
-    home.run_until(lambda: order.count("message") == 9)
-    assert order.index("handle") < order.index("message")
-
-
-def test_no_dispatch_after_a_flush_in_a_plain_callback(home):
-    stream, peer, got = filled(home, 0)
-    home.settle()
-    events = home.recorder()
-    stream.on_recv(lambda message: events.append(int(message[0])))
-    home.settle()
-
-    def callback():
-        home.loop.call_soon(events.append, "next iteration")
-        for i in range(6):
-            peer.send(b"%d" % i)
-        stream.flush(limit=2)
-
-    home.loop.call_soon(callback)
-    home.wait(events, 7)
-    assert [e for e in events if e != "next iteration"] == list(range(6))
-    assert events.index("next iteration") == 2
-
-
 @pytest.mark.deviates("pyzmq logs the exception as well")
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_exceptions_reach_the_caller_and_the_rest_stays(home, error):
@@ -434,50 +367,6 @@ def test_flush_after_its_loop_was_closed(home):
     assert stream.flush() == 5
     assert got == messages(range(4))
     stream.close()
-
-
-@pytest.mark.deviates("pyzmq sends one message a turn")
-def test_no_sends_after_a_flush_in_on_send(home):
-    """The turn in which on_send flushes its stream ends for this iteration, too."""
-    stream, peer, got = filled(home, 0)
-    home.settle()
-    events = home.recorder()
-
-    def on_send(msg, status):
-        events.append(int(msg[0]))
-        if len(events) == 1:
-            home.loop.call_soon(events.append, "next iteration")
-            stream.flush(limit=2)
-
-    stream.on_send(on_send)
-    for i in range(10):
-        stream.send(b"%d" % i)
-    home.wait(events, 11)
-    assert events == [0, 1, 2, "next iteration", *range(3, 10)]
-
-
-@pytest.mark.ours
-def test_no_sends_of_parked_messages_after_a_flush_in_on_send(home):
-    router, peer = home.router(b"peer", hwm=5)
-    stream = home.stream(router)
-    for i in range(30):
-        stream.send_multipart([b"peer", b"%d" % i])
-    home.settle()
-    taken = 0
-    while peer.poll(0):
-        assert peer.recv() == b"%d" % taken
-        taken += 1
-    events = home.recorder()
-
-    def on_send(msg, status):
-        events.append(int(msg[1]))
-        if len(events) == 1:
-            home.loop.call_soon(events.append, "next iteration")
-            assert stream.flush(limit=1) == 1
-
-    stream.on_send(on_send)
-    home.wait(events, 3)
-    assert events[:3] == [taken, taken + 1, "next iteration"]
 
 
 def test_flush_to_a_peer_that_has_just_come(home):

@@ -46,14 +46,13 @@ class Flush:
         # blind: it drops what it receives
         self.received = self.told = 0  # callbacks
         self.plans = 0  # user code that ran in it
-        self.holds = False  # another in it has handled messages
         self.error = None  # an exception that its caller is to get
 
 
 class Closing:
     """A close under way, in which the close callback runs."""
 
-    is_flush = holds = False
+    is_flush = False
     error = None  # an exception that its caller is to get
 
 

@@ -177,8 +177,7 @@ class Sender(End):
         content = frames[1:] if self.kind == zmq.ROUTER else frames
         message = self.world.messages[number_in(content)]
         begun = message in self.failed or self.announced[type(status)] > 0
-        # no turn is needed to expire, and what was dropped is none of a flush's messages
-        flush = self.called(zmq.POLLOUT, begun or isinstance(status, zmqstream.MessageExpired))
+        flush = self.called(zmq.POLLOUT)  # what was dropped is none of its messages
         if flush and not begun and not isinstance(status, zmqstream.MessageDropped):
             flush.told += 1
         ensure(frames == message.all_frames(), message, "told as", frames)
@@ -208,8 +207,7 @@ class Sender(End):
             pipe.told(message)
 
     def on_err(self, callback, error):
-        expired = isinstance(error, zmqstream.MessageExpired)
-        flush = self.called(zmq.POLLOUT, expired)
+        flush = self.called(zmq.POLLOUT)
         ensure(callback is self.errer, self, "an old callback is called")
         if flush and not isinstance(error, zmqstream.MessageDropped):
             flush.told += 1

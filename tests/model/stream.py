@@ -27,7 +27,6 @@ class Stream(Sender):
         self.waiters = deque()  # tasks that await messages
         self.bounded = []  # Callbacks of on_recv whose coroutines close() cancels
         self.plans = deque()  # what the next callbacks do
-        self.held = False  # flushed: not to be dispatched in this iteration
         self.finishing = False  # aclose() has begun
         self.checked = False  # after it was closed
         self.raw_use = False  # somebody used its raw socket, or it was awaited
@@ -82,13 +81,11 @@ class Stream(Sender):
 
     # -- what is called ------------------------------------------------------------------------
 
-    def called(self, flag, begun=False):
-        """A callback is called. By whom? `begun`: another was, for the same message."""
+    def called(self, flag):
+        """A callback is called: by this flush, or by the loop (None)."""
         ensure(self.open, self, "called after close")
         flush = self.world.flushing()
-        if flush is None:
-            ensure(begun or not self.held, self, "is dispatched in the iteration of its flush")
-        else:
+        if flush is not None:
             ensure(flush.owner is self, self, "called in a flush of", flush.owner)
             ensure(flush.flag & flag, self, "called in a flush of other events")
         return flush
@@ -160,7 +157,6 @@ class Stream(Sender):
             flag = zmq.POLLIN  # so that it is known how many are dropped, and when
         flush = Flush(self, flag, limit)
         foreseen = self.foreseen(flag, limit)
-        handle = world.begin_hold()
         world.stack.append(flush)
         came = self.messages_in()
         try:
@@ -173,11 +169,6 @@ class Stream(Sender):
         ensure(error is flush.error, self, "flush raised", error, "instead of", flush.error)
         called = flush.received + flush.told
         ensure(limit is None or called <= limit, self, "flush handled", called, "of", limit)
-        handled = called or count
-        self.held = self.held or (handled and world.hold == "no turns")
-        for outer in world.stack:
-            outer.holds = outer.holds or bool(handled)
-        world.end_hold(handle, handled or flush.holds)
         if error is not None:
             return error
         ensure(limit is None or count <= limit, self, "flush says", count, "of", limit)

@@ -40,7 +40,6 @@ class World:
         self.leaving = None  # the exception that is to leave the loop
         self.scheduled = 0  # handles and coroutines that have not yet run
         self.look = None  # called after each event while somebody waits
-        self.hold, self.holds = "", 0  # see begin_hold()
         self.unheard = 0  # outcomes that were told to a task which was cancelled before it heard
         self.log = []
         self.handler = logging.Handler()
@@ -121,35 +120,6 @@ class World:
                 what[5:-1] = [f"... ({len(what) - 2})"]
             lines.append("    " * depth + " ".join(map(str, what)))
         return "\n".join(lines)
-
-    # A flushed stream gets no turn until the loop has run what was scheduled before. A further
-    # flush meanwhile, of any stream, does not make that longer (pyzmq's neither). So one handle is
-    # scheduled before the flush, until which no turn may come, and one after it, until which
-    # further flushes promise nothing.
-
-    def begin_hold(self):
-        if self.hold:
-            return None
-        self.hold = "no turns"
-        return self.loop.call_soon(self.release)
-
-    def end_hold(self, handle, handled):
-        if handled and (handle is not None or self.hold == "no promise"):
-            self.holds += 1
-            self.loop.call_soon(self.forget_hold)
-        elif handle is not None:
-            handle.cancel()
-            self.hold = ""
-
-    def release(self):
-        self.hold = "no promise"
-        for stream in self.streams:
-            stream.held = False
-
-    def forget_hold(self):
-        self.holds -= 1
-        if not self.holds:
-            self.hold = ""
 
     def flushing(self):
         """The flush that calls what is called now, or None: the loop, or a close, does."""

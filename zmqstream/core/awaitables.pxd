@@ -45,4 +45,4 @@ cdef class AwaitedMessage(Awaited):
     cdef bint copy              # bytes rather than Frames
     cdef bint waiting           # it stands in `receivers`
 
-    cdef object wait(self, bint pausing)
+    cdef object wait(self, bint pausing, bint drained=*)

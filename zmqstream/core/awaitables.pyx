@@ -130,7 +130,6 @@ cdef class AwaitedLevel(Awaited):
                 stream.drainers = []
             others = stream.drainers
         others.append(self.future)
-        stream.alert = True
         return result
 
     cdef int abandon(self) except -1:
@@ -221,7 +220,7 @@ cdef class AwaitedMessage(Awaited):
             if self.waiting and len(stream.receivers) > 1:
                 stream.reactor.enqueue(stream)
             message = stream.receive_one(self.copy)
-            result = self.wait(False) if message is None else None
+            result = self.wait(False, True) if message is None else None
         except BaseException:
             self.ended = True
             self.abandon()  # who failed must not stand in the way of others
@@ -239,7 +238,7 @@ cdef class AwaitedMessage(Awaited):
             raise MultipartMessageError(message)
         return message[0]
 
-    cdef object wait(self, bint pausing):
+    cdef object wait(self, bint pausing, bint drained=False):
         """Stand in line; `pausing`, only to let the loop go once round."""
         cdef Awaiting stream = self.stream
         cdef object result = None
@@ -254,7 +253,7 @@ cdef class AwaitedMessage(Awaited):
         if stream.receivers[0] is self:
             stream.awaited = not pausing
             if not pausing:
-                stream.leave()
+                stream.leave(drained)
         return result
 
     cdef int abandon(self) except -1:

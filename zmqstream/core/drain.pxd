@@ -24,8 +24,6 @@ cdef class Outgoing(Source):
     cdef bint debug             # debug mode: calls from other threads are errors, slow callbacks are logged
     cdef bint blocked           # libzmq refused the oldest message in this turn
     cdef int lies               # how often EVENTS then said that it would be taken
-    cdef int calling            # call_back()s under way, nested
-    cdef bint clean             # the last libzmq call was a receive that found nothing
     cdef object send_callback   # of on_send, or None
     cdef object send_context    # the contextvars context of its registration
     cdef bint send_stream       # call it with the stream as first argument
@@ -34,7 +32,6 @@ cdef class Outgoing(Source):
     cdef set tasks              # of coroutine callbacks, until they end; None: never any
 
     cdef int send_queued(self, Budget *budget) except -1
-    cdef bint has_flushed(self, Budget *budget) noexcept
     cdef int interrupted(self) except -1
     cdef int handed_over(self, SendQueue queue, int code, bint raising) except -1
     cdef int outcome(self, SendQueue queue, int code, bint raising) except -1

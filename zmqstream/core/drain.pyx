@@ -81,12 +81,9 @@ cdef class Outgoing(Source):
                     continue
                 item = &queue.items[queue.head]  # a Frame's bytes take memory: a thread may have sent
             if item.has_extra and self.expire_overdue(queue, budget.raising):
-                if self.has_flushed(budget):
-                    return 0
                 if spent(budget):
                     return 1
                 continue
-            self.clean = False
             code = message_out(handle, self.socket_type, item.frames, item.flags)
             if code == EAGAIN:
                 if self.socket_type != TYPE_ROUTER:
@@ -108,15 +105,9 @@ cdef class Outgoing(Source):
             else:
                 if not self.handed_over(queue, code, budget.raising):
                     return 0
-                if self.has_flushed(budget):
-                    return 0
             if spent(budget):
                 return 1
         return 0
-
-    cdef bint has_flushed(self, Budget *budget) noexcept:
-        """Whether a callback in this turn has flushed the stream: it ends for this iteration."""
-        return not budget.raising and self.held == self.reactor.iteration
 
     cdef int still_wanted(self, int events) except -1:
         """wanted(), but not POLLOUT where that has proved to mean nothing.
@@ -278,10 +269,9 @@ cdef class Outgoing(Source):
                     return 0
                 if waiting.items[waiting.head].has_extra and self.expire_overdue(waiting, budget.raising):
                     ended = spent(budget)
-                    if self.state == CLOSED or self.has_flushed(budget):
+                    if self.state == CLOSED:
                         return 0
                     continue
-                self.clean = False
                 code = message_out(
                     handle, self.socket_type, waiting.items[waiting.head].frames,
                     waiting.items[waiting.head].flags)
@@ -293,7 +283,7 @@ cdef class Outgoing(Source):
                 ended = spent(budget)
                 if not self.handed_over(waiting, code, budget.raising):
                     return 0
-                if self.state == CLOSED or self.has_flushed(budget):
+                if self.state == CLOSED:
                     return 0
             if waiting is not None and self.parked is not None and self.parked.get(peer) is waiting:
                 if waiting.count == 0:
@@ -375,18 +365,13 @@ cdef class Outgoing(Source):
         cdef object result, failure = None
         cdef int64_t began = zs_now() if self.timing else 0
         self.reactor.epoch += 1
-        self.clean = False
-        if self.calling or self.running > 1:
-            context = context.copy()  # it may be entered already, further out
-        self.calling += 1
+        context = context.copy()  # it may be entered already, further out
         try:
             result = context.run(callback, *args)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             failure = error
-        finally:
-            self.calling -= 1
         if began:
             self.timed(began, what, callback)
         if failure is not None:

@@ -121,7 +121,7 @@ cdef class Sender(Flow):
             self.watch_deadline(extra)
         self.enqueue_item(frames, size, flags, extra)
         if self.queued > self.high or self.queued_bytes > self.high_bytes:
-            self.over = self.alert = True
+            self.over = True
         return 0
 
     cdef inline int enqueue_item(

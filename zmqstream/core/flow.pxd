@@ -15,7 +15,6 @@ cdef class Flow(Outgoing):
     cdef bint over              # the queue was too long, and has not fallen to `low` since
     cdef bint drop_logged       # a drop was logged since then
     cdef bint drain_due         # _call_on_drain() is scheduled
-    cdef bint alert             # attend() has something to look at
     cdef list drainers          # futures of those that wait for `low`; None: never any
     cdef list emptiers          # futures of those that wait for an empty queue, or None
     cdef object drain_callback  # of on_drain, or None

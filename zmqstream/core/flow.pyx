@@ -141,7 +141,7 @@ cdef class Flow(Outgoing):
         self.high, self.low, self.high_bytes, self.low_bytes = messages, messages_low, size, size_low
         self.policy = POLICIES[policy]
         if self.queued > self.high or self.queued_bytes > self.high_bytes:
-            self.over = self.alert = True
+            self.over = True
         self.check_level()
 
     def get_write_buffer_limits(self):
@@ -169,7 +169,7 @@ cdef class Flow(Outgoing):
 
     cdef bint make_room(self, object frames, Py_ssize_t size, SendExtra extra) except -1:
         """The queue is full. Returns whether the message is to be queued all the same."""
-        self.over = self.alert = True
+        self.over = True
         if self.policy == RAISE:
             raise QueueFull(
                 f"the queue of {self!r} is full: {self.queued} messages of {self.queued_bytes} bytes, and "
@@ -222,7 +222,7 @@ cdef class Flow(Outgoing):
         while self.untold:
             frames, extra, error = self.untold.popleft()
             self.tell(frames, extra, error, budget.raising)
-            if self.state == CLOSED or self.has_flushed(budget):
+            if self.state == CLOSED:
                 return False
             if spent(budget):
                 return True
@@ -267,7 +267,6 @@ cdef class Flow(Outgoing):
         self.check_level()
         if self.timed is not None:
             self.set_timer()
-        self.alert = self.over or self.emptiers is not None or self.timed is not None
         return 0
 
     # -- for how long -----------------------------------------------------------------------------
@@ -288,7 +287,6 @@ cdef class Flow(Outgoing):
             self.timed = fresh  # not before: memory may be short
             self.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
         heappush(self.timed, entry)
-        self.alert = True
         return 0
 
     cdef int set_timer(self) except -1:

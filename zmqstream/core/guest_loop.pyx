@@ -143,9 +143,6 @@ cdef class GuestReactor(Reactor):
         self.sleeping = True
         self.dispatch()
 
-    cdef int end_hold(self) except -1:
-        return self.dispatch()
-
     cdef bint end_in_child(self) except -1:
         """The parent's loop runs in a forked child, and a descriptor is readable: end the loop.
 
@@ -188,12 +185,11 @@ cdef class GuestReactor(Reactor):
             self.timers[other].cancel()
             self.start_timer(other, pace)
         self.epoch += 1
-        # A loop that ran out of memory may have lost our call, or that of a hold. One that was asked
+        # A loop that ran out of memory may have lost our call. One that was asked
         # for before the last timer has been answered by now.
         if self.answered < self.asked_then:
             self.sleeping = True
         self.asked_then = self.asked
-        self.grow_old()
         self.sweep()
         while self.cursor:
             self.sweep()
@@ -208,8 +204,6 @@ cdef class GuestReactor(Reactor):
         cdef bint call_pending = not self.sleeping
         if self.generation != fork_generation or not self.attached:
             return 0
-        if not self.holding:
-            self.iteration += 1
         self.epoch += 1  # the loop ran other handles
         self.sleeping = False
         try:

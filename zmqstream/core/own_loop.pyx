@@ -104,9 +104,6 @@ cdef class HomeReactor(Reactor):
                 pass
         return 0
 
-    cdef int end_hold(self) except -1:
-        return 0  # asyncio comes back to select() now
-
     cdef int wake(self) except -1:
         # only another thread finds us sleeping
         self.sleeping = False
@@ -134,7 +131,6 @@ cdef class HomeReactor(Reactor):
             wait = timeout
             deadline = self.now + <int64_t> (max(wait, 0.0) * 1e9)
         self.called = False
-        self.grow_old()
         self.remember_loop()
         self.current = None  # a loop inside a callback is a loop like any other
         try:
@@ -142,8 +138,6 @@ cdef class HomeReactor(Reactor):
             while True:
                 if outer is not None:
                     self.serve(outer)
-                if not self.holding:
-                    self.iteration += 1
                 fired = self.poll_once(deadline)
                 if self.ready.first is not NULL:
                     self.run_pass()
@@ -151,9 +145,6 @@ cdef class HomeReactor(Reactor):
                     return fired
                 if self.called or self.now >= deadline or not self.nothing_changed():
                     return []
-        except BaseException:
-            self.held_for = 0  # the loop is left, and has not run what ends a hold
-            raise
         finally:
             self.current = outer
             self.timers = self.timer_head = None

@@ -17,9 +17,6 @@ cdef class Reactor:
     cdef bint called            # the loop was given something to run since it came by
     cdef int64_t now            # the clock, ns, when it was last read
     cdef int64_t yielded_at     # when other threads and signal handlers last had their chance, ns
-    cdef int64_t iteration      # of the loop; see Source.held
-    cdef bint holding           # it has sources that are held, and ends in _on_hold_end()
-    cdef int held_for           # how often the loop has come by since
     cdef int64_t epoch          # grows whenever user code ran, which may have touched raw sockets
     cdef int64_t swept_epoch    # the epoch up to which every armed source is known to be right
     cdef int64_t sweep_epoch    # the epoch when the sweep under way began
@@ -42,14 +39,11 @@ cdef class Reactor:
     cdef int wake(self) except -1
 
     cdef int emptied(self) except -1
-    cdef int end_hold(self) except -1
     cdef int check_loop(self) except -1
 
     cdef int call_soon(self, object callback, tuple args) except -1
     cdef int wake_future(self, object future) except -1
     cdef int wake_all(self, list futures) except -1
-    cdef int hold(self) except -1
-    cdef int grow_old(self) noexcept
     cdef int add(self, Source source) except -1
     cdef int map_fd(self, Source source, int fd) except -1
     cdef int unmap_fd(self, Source source, int fd) noexcept

@@ -64,7 +64,7 @@ cdef class Reactor:
         self.sources = []
         self.suspects = []
         self.by_fd = NULL
-        self.iteration = self.epoch = 1
+        self.epoch = 1
         self.now = zs_now()
 
     def __dealloc__(self):
@@ -117,9 +117,6 @@ cdef class Reactor:
         raise NotImplementedError
 
     cdef int wake(self) except -1:
-        raise NotImplementedError
-
-    cdef int end_hold(self) except -1:
         raise NotImplementedError
 
     cdef int emptied(self) except -1:
@@ -280,33 +277,6 @@ cdef class Reactor:
             self.loop.call_soon_threadsafe(callback, *args)
         return 0
 
-    cdef int hold(self) except -1:
-        """Let the iteration in which sources are `held` end when the loop has run what is due now.
-
-        As pyzmq's flush() does it: handles that were scheduled before it run first.
-        """
-        if not self.holding and not self.loop.is_closed():
-            # Always a call of its own: another that is under way may be of this very iteration.
-            self.call_soon(self._on_hold_end, ())
-            self.holding = True
-            self.held_for = 0
-        return 0
-
-    cdef int grow_old(self) noexcept:
-        """The loop comes by: it has lost _on_hold_end() if it does so ever again.
-
-        As it does if it runs out of memory when that call's turn comes.
-        """
-        if self.holding:
-            self.held_for += 1
-            if self.held_for > 3:
-                self.holding = False
-        return 0
-
-    def _on_hold_end(self):
-        self.holding = False
-        self.end_hold()
-
     cdef int run_pass(self) except -1:
         """A turn for each ready source, those included that become ready meanwhile."""
         cdef Source source, outer = self.current
@@ -318,9 +288,6 @@ cdef class Reactor:
             while self.ready.first is not NULL and self.now < end:
                 source = <Source> self.ready.first
                 self.unlink(source)
-                if source.held == self.iteration:
-                    self.link(source, &self.later)
-                    continue
                 self.current = source
                 self.turns += 1
                 source.turn()

@@ -16,7 +16,7 @@ cdef class Incoming(Sender):
     cdef int64_t messages_in    # what stats() tells
     cdef int64_t bytes_in
 
-    cdef int rest(self) except -1
+    cdef int rest(self, bint drained) except -1
     cdef int receive_turn(self, Budget *budget) except -1
     cdef int receive_loop(self, Budget *budget) except -1
     cdef int receive_batches(self, Budget *budget) except -1
@@ -26,4 +26,4 @@ cdef class Incoming(Sender):
     cdef int receive_failed(self, int code) except -1
     cdef object receive_rest(self, void *handle, zmq_msg_t *msg, int size, bint copy)
     cdef int flush_loop(self, int flag, Budget *budget) except -1
-    cdef bint flush_receive(self) except -1
+    cdef bint flush_receive(self, bint *drained) except -1

@@ -22,6 +22,7 @@ cdef enum:
 
 cdef enum Receipt:         # why a loop over messages ended
     NOTHING_LEFT
+    MAILBOX_EMPTY          # nothing left, by a receive that has looked at the whole mailbox
     BUDGET_SPENT
     LOOK_AROUND            # `changes` grew
 
@@ -43,22 +44,20 @@ cdef class Incoming(Sender):
             and self.starting + (0 if self.alive is None else len(self.alive)) >= self.max_alive
         )
 
-    cdef int settle(self) except -1:
+    cdef int settle(self, bint drained=False) except -1:
         if self.state == CLOSED:
             return 0
         if not self.running:  # or else the outermost turn or flush will
-            self.rest()
+            self.rest(drained)
         # Also if the loop runs inside a callback, where somebody may wait for that. And last: it runs
         # bytecode, and what a thread sends meanwhile must find the stream settled.
-        if self.alert and self.state != CLOSED:
+        if self.state != CLOSED:
             self.attend()
         return 0
 
-    cdef int rest(self) except -1:
+    cdef int rest(self, bint drained) except -1:
         """Be ready, armed or idle."""
-        cdef bint clean = self.clean
-        self.clean = False  # true once: user code may run before the next operation
-        if clean and self.queue.count == 0 and not self.untold:
+        if drained and self.queue.count == 0 and not self.untold:
             # The last libzmq call was a receive that found nothing. Before it says so,
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
             self.checked = self.reactor.epoch
@@ -78,10 +77,11 @@ cdef class Incoming(Sender):
     cdef int turn(self) except -1:
         cdef Budget budget, half
         cdef bint more = False, parked = False
+        cdef int receipt = LOOK_AROUND
         begin(&budget, self.turn_messages, self.turn_ns, self.reactor.now)
         self.turns += 1
         self.running += 1
-        self.clean = self.blocked = False
+        self.blocked = False
         if self.retry:
             self.set_retry(False)
         try:
@@ -93,13 +93,16 @@ cdef class Incoming(Sender):
                 half.deadline = half.last + self.turn_ns // 2
                 parked = self.unpark(&half) == 1
             if self.input_due and self.recv_callback is not None and not more and not self.full():
-                more = self.receive_turn(&budget) == BUDGET_SPENT
-            if self.queue.count and not more and not self.blocked and self.held != self.reactor.iteration:
+                receipt = self.receive_turn(&budget)
+                more = receipt == BUDGET_SPENT
+            if self.queue.count and not more and not self.blocked:
+                receipt = LOOK_AROUND
                 more = self.send_queued(&budget)
             more = more or (parked and self.parked_count > 0)
             self.turns_cut += more
         except BaseException:
             more = False
+            receipt = LOOK_AROUND
             raise
         finally:
             self.running -= 1
@@ -107,20 +110,16 @@ cdef class Incoming(Sender):
                 self.set_retry(True)
             if more and self.running == 0 and self.index >= 0:
                 self.reactor.enqueue_later(self)
-                if self.alert:
-                    self.attend()
+                self.attend()
             else:
-                self.leave()
+                self.leave(receipt == MAILBOX_EMPTY)
         return 0
 
     cdef int receive_turn(self, Budget *budget) except -1:
         """Receive, in the context that on_recv() was called in."""
         cdef object context
         cdef int result = LOOK_AROUND
-        while (
-            result == LOOK_AROUND and self.recv_callback is not None and not self.full()
-            and self.held != self.reactor.iteration
-        ):
+        while result == LOOK_AROUND and self.recv_callback is not None and not self.full():
             context = self.recv_context
             if self.running > 1:
                 context = context.copy()  # the loop runs inside our callback: it is entered
@@ -220,10 +219,8 @@ cdef class Incoming(Sender):
                     self.reactor.check()
 
                 if self.max_alive and self.full():
-                    self.clean = False
                     return LOOK_AROUND
                 if self.changes != changes:
-                    self.clean = False  # a flush may have set it, and user code ran since
                     return BUDGET_SPENT if spent(budget) else LOOK_AROUND
                 if self.queue.count and not self.blocked and self.send_queued(budget):
                     return BUDGET_SPENT
@@ -259,7 +256,6 @@ cdef class Incoming(Sender):
             except BaseException as error:
                 failure = error
             batch = None
-            self.clean = False
             if failure is not None:
                 report(self.reactor.loop, "the on_recv_batch callback", self, callback, failure)
                 failure = None
@@ -378,9 +374,8 @@ cdef class Incoming(Sender):
     cdef int receive_failed(self, int code) except -1:
         """zmq_msg_recv() had no message. Returns a Receipt."""
         if code == EAGAIN:
-            self.clean = True
             self.input_due = False
-            return NOTHING_LEFT
+            return MAILBOX_EMPTY
         if code == EINTR:
             PyErr_CheckSignals()
             self.reactor.check()
@@ -400,6 +395,7 @@ cdef class Incoming(Sender):
         cdef Budget one = budget[0]
         cdef int before = -1
         cdef object registered = None, context = None
+        cdef bint drained = False
         if flag & POLLOUT and self.untold:
             one.left = INT_MAX  # they are in no queue: no messages that are handled
             self.tell_untold(&one)
@@ -420,7 +416,7 @@ cdef class Incoming(Sender):
                         # inside our callback it is entered already
                         context = enter(registered.copy() if self.running > 1 else registered)
                     budget.left -= 1  # also if its callback raises
-                    receive = self.flush_receive()
+                    receive = self.flush_receive(&drained)
                     if not receive:
                         budget.left += 1
                 if (
@@ -428,6 +424,7 @@ cdef class Incoming(Sender):
                     and self.queue.count and not self.blocked
                 ):
                     one.left = 1
+                    drained = False
                     try:
                         self.send_queued(&one)
                     except BaseException:
@@ -437,12 +434,12 @@ cdef class Incoming(Sender):
         finally:
             if context is not None:
                 PyContext_Exit(context)
-        return 0
+        return drained
 
-    cdef bint flush_receive(self) except -1:
+    cdef bint flush_receive(self, bint *drained) except -1:
         """Receive a message, and drop it if nobody wants it. Returns whether there was one."""
         cdef zmq_msg_t msg
-        cdef int size
+        cdef int size, receipt
         cdef object callback = self.recv_callback
         cdef object message, result
         cdef int64_t began
@@ -457,9 +454,10 @@ cdef class Incoming(Sender):
                 size = lib.msg_recv(&msg, handle, DONTWAIT)
                 if size >= 0:
                     break
-                if self.receive_failed(lib.last_error()) == NOTHING_LEFT:
+                receipt = self.receive_failed(lib.last_error())
+                if receipt != BUDGET_SPENT:
+                    drained[0] = receipt == MAILBOX_EMPTY
                     return False
-            self.clean = False
             zs_count(ZS_RECEIVED, 1)
             zs_count(ZS_GIVEN_UP, 1)  # until it is there
             self.messages_in += 1
@@ -478,6 +476,5 @@ cdef class Incoming(Sender):
             if began:
                 self.timed(began, "the on_recv callback", callback)
             self.received(result, callback)
-            self.clean = False
             self.reactor.check_process()
         return True

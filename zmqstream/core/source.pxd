@@ -24,7 +24,6 @@ cdef class Source:
     cdef ReadyList *listed      # the list it is on, or NULL
     cdef Py_ssize_t index       # its place in reactor.sources; -1: not there
     cdef int64_t checked        # reactor.epoch when EVENTS was last read
-    cdef int64_t held           # reactor.iteration in which it gets no further turn; 0: none
     cdef bint suspect           # its raw socket was handed out since the last sweep
     cdef bint input_due         # a turn should try to receive
     cdef bint retry             # no event will tell when to go on: it gets a turn each RETRY_NS
@@ -44,10 +43,10 @@ cdef class Source:
 
     cdef int wanted(self) noexcept
     cdef int still_wanted(self, int events) except -1
-    cdef int leave(self) except -1
+    cdef int leave(self, bint drained=*) except -1
     cdef int set_retry(self, bint retry) except -1
     cdef int turn(self) except -1
-    cdef int settle(self) except -1
+    cdef int settle(self, bint drained=*) except -1
     cdef int failed(self, int code) except -1
     cdef int read_events(self) except -2
     cdef int open_source(self, Socket socket, Socket origin, int fd, Reactor reactor) except -1

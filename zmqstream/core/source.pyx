@@ -78,10 +78,10 @@ cdef class Source:
     cdef int turn(self) except -1:
         return self.leave()
 
-    cdef int leave(self) except -1:
+    cdef int leave(self, bint drained=False) except -1:
         """settle(), and if a signal's handler raises meanwhile, be ready: the next turn will."""
         try:
-            self.settle()
+            self.settle(drained)
         except BaseException:
             if self.state != CLOSED:
                 self.reactor.enqueue_later(self)
@@ -111,7 +111,7 @@ cdef class Source:
                 self.reactor.wake()
         return 0
 
-    cdef int settle(self) except -1:
+    cdef int settle(self, bint drained=False) except -1:
         """The one door out of every operation: look at EVENTS, and be ready, armed or idle."""
         cdef int wanted, events
         if self.state == CLOSED:

@@ -294,7 +294,7 @@ cdef class Stream(Awaiting):
         Returns
         -------
         int
-            How many were handled. If any, the loop gives this stream no turn in this iteration.
+            How many were handled.
 
         Raises
         ------
@@ -305,6 +305,7 @@ cdef class Stream(Awaiting):
         """
         cdef Budget budget
         cdef int most = INT_MAX
+        cdef bint drained = False
         if limit is not None:
             if limit < 0:
                 raise ValueError(f"limit must not be negative: {limit}")
@@ -317,23 +318,20 @@ cdef class Stream(Awaiting):
         budget.pace = 0
         budget.deadline = INT64_MAX
         self.running += 1
-        self.clean = self.blocked = False
+        self.blocked = False
         try:
             if flag & POLLOUT and (self.queue.count or self.parked_count):
                 self.look_at_mailbox()
             if self.parked_count and flag & POLLOUT and budget.left:
                 self.unpark(&budget)
-            self.flush_loop(flag, &budget)
+            drained = self.flush_loop(flag, &budget)
         finally:
             self.running -= 1
             if self.state != CLOSED:
                 if budget.left < most:
                     self.changes += 1
-                    self.held = self.reactor.iteration
                 if self.index >= 0:
-                    self.leave()
-                if budget.left < most:
-                    self.reactor.hold()
+                    self.leave(drained)
         return most - budget.left
 
     # -- the end --------------------------------------------------------------------------------

@@ -100,9 +100,7 @@ cdef class Awaiting(Incoming):
                     break
                 code = lib.last_error()
                 if code == EAGAIN:
-                    self.clean = self.running == 0
                     return None
-                self.clean = False
                 if code == EINTR:
                     self.interrupted()
                 elif code == EFSM and self.queued:
@@ -112,7 +110,6 @@ cdef class Awaiting(Incoming):
                     raise zmq_error(code)
                 else:
                     raise zmq_error(code)
-            self.clean = False
             zs_count(ZS_RECEIVED, 1)
             zs_count(ZS_GIVEN_UP, 1)  # until it is there
             self.messages_in += 1
@@ -221,7 +218,6 @@ cdef class Awaiting(Incoming):
             awaited.pausing = self.pace_over()  # also before: it may fail
         if self.queued == 0 and self.parts is None:
             self.suspect_raw_use()  # first: where that raises, nothing was sent
-            self.clean = False
             code = message_out(self.handle(), self.socket_type, <PyObject *> frames, flags)
         if code == EAGAIN or code == EINTR:
             extra = awaited.extra = SendExtra(None, None, tracker, deadline)
