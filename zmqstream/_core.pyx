@@ -26,6 +26,7 @@ include "core/errors.pyx"      # libzmq's error codes to exceptions; reporting
 include "core/budget.pyx"      # what a turn, or a flush, may still handle
 include "core/frames.pyx"      # zmq_msg_t to bytes and Frames, and back
 include "core/ring.pyx"        # what waits to be sent
+include "core/outbox.pyx"      # that, its limits, and what is parked
 include "core/source.pyx"      # a socket that is watched, and the one door out of every operation
 include "core/reactor.pyx"     # poll, the ready list, turns, sweeps
 include "core/own_loop.pyx"    # the reactor of our own loop

@@ -117,7 +117,7 @@ cdef class AwaitedLevel(Awaited):
         if stream.state == CLOSED:
             self.ended = True
             raise OSError("Stream is closed")
-        if (stream.queued == 0) if self.emptied else (not stream.over):
+        if (stream.out.queued == 0) if self.emptied else (not stream.out.over):
             self.ended = True
             return None
         result = self.sleep(stream.reactor.loop)
@@ -215,7 +215,7 @@ cdef class AwaitedMessage(Awaited):
         try:
             # First what may fail, so that no message is lost by it: room to send, of which an event
             # tells that this may swallow; and a turn, in which the next in line is woken.
-            if stream.queued:
+            if stream.out.queued:
                 stream.suspect_raw_use()
             if self.waiting and len(stream.receivers) > 1:
                 stream.reactor.enqueue(stream)

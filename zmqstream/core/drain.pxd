@@ -1,14 +1,8 @@
 cdef class Outgoing(Source):
     """The way out of one stream: its queue, and what is told of each message's outcome."""
     cdef int socket_type
+    cdef Outbox out             # what waits to be sent
     cdef int running            # turns and flushes under way, nested
-    cdef SendQueue queue
-    cdef dict parked            # ROUTER: {peer: SendQueue} of peers that refused; None: never
-    cdef Py_ssize_t parked_count      # messages in it
-    cdef bytes next_parked      # whom unpark() begins with; None, or gone: with the first
-    cdef Py_ssize_t queued      # messages that wait: in `queue` and in `parked`
-    cdef int64_t queued_bytes
-    cdef Py_ssize_t peak_queued
     cdef int turn_messages      # the budget of a turn: messages...
     cdef int64_t turn_ns        # ...and time
     cdef int64_t messages_out   # and what else stats() tells
@@ -39,7 +33,6 @@ cdef class Outgoing(Source):
     cdef int expire_overdue(self, SendQueue queue, bint raising) except -1
     cdef int park(self, bytes peer) except -1
     cdef int unpark(self, Budget *budget) except -1
-    cdef int removed(self, Py_ssize_t size) noexcept
     cdef int tell(self, object frames, SendExtra extra, object error, bint raising) except -1
     cdef int tell_sender(
         self, object frames, SendExtra extra, object error, bint told, bint raising) except -1
@@ -51,7 +44,7 @@ cdef class Outgoing(Source):
     cdef int returned(self, object result, object callback) except -1
     cdef object start(self, object result, object callback)
     cdef int task_ended(self, object task) except -1
-    cdef int timed(self, int64_t began, str what, object callback) except -1
+    cdef int account(self, int64_t began, str what, object callback) except -1
     cdef bint tell_error(self, object error, bint raising) except -1
 
     # the stream's, whose flow is in flow.pyx, and whose life in stream.pyx

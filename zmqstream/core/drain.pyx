@@ -35,7 +35,7 @@ cdef object not_handed_over():
 
 cdef class Outgoing(Source):
     def __cinit__(self, *args, **kwargs):
-        self.queue = SendQueue()
+        self.out = Outbox()
         self.turn_messages = TURN_MESSAGES
         self.turn_ns = TURN_NS
 
@@ -60,7 +60,7 @@ cdef class Outgoing(Source):
 
     cdef int send_queued(self, Budget *budget) except -1:
         """Hand messages to libzmq, oldest first. Returns 1 if the budget ended it."""
-        cdef SendQueue queue = self.queue
+        cdef SendQueue queue = self.out.queue
         cdef Item *item
         cdef void *handle
         cdef bytes peer
@@ -73,9 +73,9 @@ cdef class Outgoing(Source):
                 self.failed(ENOTSOCK)
                 return 0
             item = &queue.items[queue.head]
-            if self.parked_count:
+            if self.out.parked_count:
                 peer = peer_of(item.frames)
-                if peer in self.parked:
+                if peer in self.out.parked:
                     self.park(peer)
                     parked += 1
                     continue
@@ -100,7 +100,7 @@ cdef class Outgoing(Source):
                 zs_count(ZS_SENT, 1)
                 self.messages_out += 1
                 self.bytes_out += item.size
-                self.removed(item.size)
+                self.out.removed(item.size)
                 queue.pop()
             else:
                 if not self.handed_over(queue, code, budget.raising):
@@ -140,21 +140,15 @@ cdef class Outgoing(Source):
         self.reactor.check_process()
         return 1
 
-    cdef int removed(self, Py_ssize_t size) noexcept:
-        """A message of `size` bytes leaves the queue for good."""
-        self.queued -= 1
-        self.queued_bytes -= size
-        return 0
-
     cdef int outcome(self, SendQueue queue, int code, bint raising) except -1:
         """Take the oldest message off `queue`, and tell what became of it."""
         cdef SendExtra extra = queue.take_extra()
         cdef Py_ssize_t size = queue.items[queue.head].size
         cdef object frames = queue.pop()
         zs_count(ZS_SENT if code == 0 else ZS_FAILED, 1)
-        if queue is not self.queue:
+        if queue is not self.out.queue:
             self.unparked(queue)
-        self.removed(size)
+        self.out.removed(size)
         if code == 0:
             self.messages_out += 1
             self.bytes_out += size
@@ -229,21 +223,21 @@ cdef class Outgoing(Source):
         """Move the oldest message to those that wait for `peer` to have room."""
         cdef Item *item
         cdef SendQueue waiting
-        if self.parked is None:
-            self.parked = {}
-        waiting = self.parked.get(peer)
+        if self.out.parked is None:
+            self.out.parked = {}
+        waiting = self.out.parked.get(peer)
         if waiting is None:
             waiting = SendQueue()  # where garbage is collected anything may run, as a thread that sends
-            if self.queue.count == 0 or peer_of(self.queue.items[self.queue.head].frames) != peer:
+            if self.out.queue.count == 0 or peer_of(self.out.queue.items[self.out.queue.head].frames) != peer:
                 return 0
             waiting.peer = peer
-            self.parked[peer] = waiting
-        item = &self.queue.items[self.queue.head]
+            self.out.parked[peer] = waiting
+        item = &self.out.queue.items[self.out.queue.head]
         # before it leaves the queue: memory may be short
-        waiting.push(<object> item.frames, item.size, item.flags, self.queue.first_extra())
-        self.queue.take_extra()
-        self.queue.pop()
-        self.parked_count += 1
+        waiting.push(<object> item.frames, item.size, item.flags, self.out.queue.first_extra())
+        self.out.queue.take_extra()
+        self.out.queue.pop()
+        self.out.parked_count += 1
         self.set_retry(True)
         return 0
 
@@ -253,15 +247,15 @@ cdef class Outgoing(Source):
         cdef void *handle
         cdef int code
         cdef bint ended = False
-        cdef list peers = list(self.parked)
+        cdef list peers = list(self.out.parked)
         cdef Py_ssize_t count = len(peers), n
-        cdef Py_ssize_t first = peers.index(self.next_parked) if self.next_parked in self.parked else 0
+        cdef Py_ssize_t first = peers.index(self.out.next_parked) if self.out.next_parked in self.out.parked else 0
         # They take turns by where the next one begins. Nothing is taken out of `parked` to be put
         # back: there might be no memory for that.
         for n in range(first, first + min(count, <Py_ssize_t> RETRY_PEERS)):
             peer = peers[n % count]
-            self.next_parked = peers[(n + 1) % count]
-            waiting = self.parked.get(peer)
+            self.out.next_parked = peers[(n + 1) % count]
+            waiting = self.out.parked.get(peer)
             while waiting is not None and waiting.count and not ended:
                 handle = self.handle()
                 if handle is NULL:
@@ -285,18 +279,18 @@ cdef class Outgoing(Source):
                     return 0
                 if self.state == CLOSED:
                     return 0
-            if waiting is not None and self.parked is not None and self.parked.get(peer) is waiting:
+            if waiting is not None and self.out.parked is not None and self.out.parked.get(peer) is waiting:
                 if waiting.count == 0:
-                    del self.parked[peer]  # there was no memory to park the first
+                    del self.out.parked[peer]  # there was no memory to park the first
             if ended:
                 return 1
         return 0
 
     cdef int unparked(self, SendQueue waiting) except -1:
         """A message has left those that wait for its peer. Before user code runs: it may drop others."""
-        self.parked_count -= 1
-        if waiting.count == 0 and self.parked.get(waiting.peer) is waiting:
-            del self.parked[waiting.peer]
+        self.out.parked_count -= 1
+        if waiting.count == 0 and self.out.parked.get(waiting.peer) is waiting:
+            del self.out.parked[waiting.peer]
         return 0
 
     cdef int look_at_mailbox(self) noexcept:
@@ -319,13 +313,13 @@ cdef class Outgoing(Source):
         cdef Py_ssize_t refused = 0
         cdef SendQueue queue
         cdef SendExtra extra
-        cdef list queues = [self.queue]
+        cdef list queues = [self.out.queue]
         cdef object peer = None
         cdef int code = 0
-        if self.parked:
-            queues = [*self.parked.values(), self.queue]
+        if self.out.parked:
+            queues = [*self.out.parked.values(), self.out.queue]
         cdef set full = set()
-        if self.queue.count or self.parked_count:
+        if self.out.queue.count or self.out.parked_count:
             self.look_at_mailbox()
         for queue in queues:
             while queue.count and self.handle() is not NULL:
@@ -347,7 +341,7 @@ cdef class Outgoing(Source):
                     self.messages_out += 1
                     self.bytes_out += queue.items[queue.head].size
                 zs_count(ZS_SENT if code == 0 else ZS_UNSENT, 1)
-                self.removed(queue.items[queue.head].size)
+                self.out.removed(queue.items[queue.head].size)
                 extra = queue.take_extra()
                 queue.pop()
                 if extra is not None and extra.awaited is not None:
@@ -373,7 +367,7 @@ cdef class Outgoing(Source):
         except BaseException as error:
             failure = error
         if began:
-            self.timed(began, what, callback)
+            self.account(began, what, callback)
         if failure is not None:
             if raising:
                 raise failure
@@ -385,7 +379,7 @@ cdef class Outgoing(Source):
     def _returned(self, result, callback):
         self.returned(result, callback)
 
-    cdef int timed(self, int64_t began, str what, object callback) except -1:
+    cdef int account(self, int64_t began, str what, object callback) except -1:
         """Account for a callback that began then; in debug mode, log it if it was slow."""
         cdef int64_t took = zs_now() - began
         cdef double limit

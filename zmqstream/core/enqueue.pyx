@@ -113,33 +113,33 @@ cdef class Sender(Flow):
         if flags & SNDMORE or self.parts is not None:
             return self.enqueue_parts(frames, flags, extra)
         size = size_of(<PyObject *> frames)
-        if self.policy != WAIT and self.is_full(size):
+        if self.out.policy != WAIT and self.out.is_full(size):
             if not self.make_room(frames, size, extra):
                 return 0
             self.check_usable()  # again: where a drop is logged anything may run
         if extra is not None and extra.deadline:
             self.watch_deadline(extra)
         self.enqueue_item(frames, size, flags, extra)
-        if self.queued > self.high or self.queued_bytes > self.high_bytes:
-            self.over = True
+        if self.out.queued > self.out.high or self.out.queued_bytes > self.out.high_bytes:
+            self.out.over = True
         return 0
 
     cdef inline int enqueue_item(
         self, object frames, Py_ssize_t size, int flags, SendExtra extra
     ) except -1:
         cdef State before
-        self.queue.push(frames, size, flags, extra)
-        self.queued += 1
-        self.queued_bytes += size
-        self.peak_queued = max(self.peak_queued, self.queued)
+        self.out.queue.push(frames, size, flags, extra)
+        self.out.queued += 1
+        self.out.queued_bytes += size
+        self.out.peak_queued = max(self.out.peak_queued, self.out.queued)
         if self.state != READY:
             before = self.state
             try:
                 self.reactor.enqueue(self)
             except BaseException:
                 # The loop could not be woken: what raises has sent nothing, and the next one tries.
-                if self.queue.take_back(frames):
-                    self.removed(size)
+                if self.out.queue.take_back(frames):
+                    self.out.removed(size)
                 if self.state == READY:  # and not closed meanwhile, by another thread
                     self.reactor.unlink(self)
                     self.become(before)
@@ -149,7 +149,7 @@ cdef class Sender(Flow):
 
     def sending(self):
         """Whether messages wait to be handed to libzmq."""
-        return self.queue.count > 0 or self.parked_count > 0
+        return self.out.queue.count > 0 or self.out.parked_count > 0
 
 
 cdef SendExtra join_extras(list extras):

@@ -12,13 +12,6 @@ from heapq import heappop, heappush
 
 from libc.errno cimport ETIMEDOUT
 
-cdef enum:
-    STALE_DEADLINES = 64  # in the heap, of messages that have gone, before it is made anew
-
-
-cdef Py_ssize_t UNLIMITED = sys.maxsize
-
-
 class QueueFull(zmq.Again):
     """A message was refused because its stream's queue is full: see set_write_buffer_limits()."""
 
@@ -84,11 +77,6 @@ cdef dict POLICIES = {
 
 
 cdef class Flow(Outgoing):
-    def __cinit__(self, *args, **kwargs):
-        self.high = self.low = self.high_bytes = self.low_bytes = UNLIMITED
-        self.policy = WAIT
-        self.most_timed = STALE_DEADLINES
-
     # -- how much ---------------------------------------------------------------------------------
 
     def set_write_buffer_limits(
@@ -138,63 +126,55 @@ cdef class Flow(Outgoing):
                 f"set_write_buffer_limits: with a limit of 0, policy {policy!r} would send nothing")
         self.check_open()
         self.check_thread("set_write_buffer_limits")
-        self.high, self.low, self.high_bytes, self.low_bytes = messages, messages_low, size, size_low
-        self.policy = POLICIES[policy]
-        if self.queued > self.high or self.queued_bytes > self.high_bytes:
-            self.over = True
+        self.out.high, self.out.low, self.out.high_bytes, self.out.low_bytes = messages, messages_low, size, size_low
+        self.out.policy = POLICIES[policy]
+        if self.out.queued > self.out.high or self.out.queued_bytes > self.out.high_bytes:
+            self.out.over = True
         self.check_level()
 
     def get_write_buffer_limits(self):
         """(high, low, high_bytes, low_bytes): messages and bytes; None where there is no limit."""
         return tuple([
             None if limit == UNLIMITED else limit
-            for limit in (self.high, self.low, self.high_bytes, self.low_bytes)
+            for limit in (self.out.high, self.out.low, self.out.high_bytes, self.out.low_bytes)
         ])
 
     def get_write_buffer_size(self):
         """How many messages wait to be handed to libzmq."""
-        return self.queued
+        return self.out.queued
 
     def get_write_buffer_bytes(self):
         """How many bytes the frames have of all messages that wait to be handed to libzmq."""
-        return self.queued_bytes
-
-    cdef bint has_limits(self) noexcept:
-        return self.high != UNLIMITED or self.high_bytes != UNLIMITED
-
-    cdef bint is_full(self, Py_ssize_t size) noexcept:
-        """Whether a message of `size` bytes is one too many. To an empty queue none is."""
-        return self.queued > 0 and (
-            self.queued + 1 > self.high or self.queued_bytes + size > self.high_bytes)
+        return self.out.queued_bytes
 
     cdef bint make_room(self, object frames, Py_ssize_t size, SendExtra extra) except -1:
         """The queue is full. Returns whether the message is to be queued all the same."""
-        self.over = True
-        if self.policy == RAISE:
+        self.out.over = True
+        if self.out.policy == RAISE:
             raise QueueFull(
-                f"the queue of {self!r} is full: {self.queued} messages of {self.queued_bytes} bytes, and "
+                f"the queue of {self!r} is full: {self.out.queued} messages of {self.out.queued_bytes} bytes, and "
                 f"the limits are {self.get_write_buffer_limits()} (high, low, high_bytes, low_bytes)")
-        if self.policy == DROP_NEWEST:
+        if self.out.policy == DROP_NEWEST:
             self.drop(frames, extra)
             return False
-        while self.is_full(size):
+        while self.out.is_full(size):
             self.drop_oldest()
         return True
 
     cdef int drop_oldest(self) except -1:
-        cdef SendQueue queue = self.queue, waiting
+        cdef SendQueue queue = self.out.queue, waiting
         cdef SendExtra extra
         cdef object frames
-        if self.parked_count:
-            for waiting in self.parked.values():
+        if self.out.parked_count:
+            for waiting in self.out.parked.values():
                 if waiting.count:  # where memory was short, one may be empty
                     queue = waiting
                     break
         extra = queue.take_extra()
-        self.removed(queue.items[queue.head].size)
+        self.out.removed(queue.items[queue.head].size)
         frames = queue.pop()
         zs_count(ZS_FAILED, 1)
-        if queue is not self.queue:
+        if queue is not self.out.queue:
             self.unparked(queue)
         return self.drop(frames, extra)
 
@@ -210,8 +190,8 @@ cdef class Flow(Outgoing):
             self.untold.append((frames, extra, MessageDropped()))
             if self.state != READY:
                 self.reactor.enqueue(self)
-        elif not self.drop_logged:
-            self.drop_logged = True
+        elif not self.out.drop_logged:
+            self.out.drop_logged = True
             _logger.warning(
                 "%r: the queue is full, and messages are dropped; stats().dropped counts them", self)
         return 0
@@ -244,13 +224,13 @@ cdef class Flow(Outgoing):
 
     cdef int check_level(self) except -1:
         """See whether the queue has fallen as far as somebody waits for."""
-        if self.over and self.queued <= self.low and self.queued_bytes <= self.low_bytes:
-            self.over = self.drop_logged = False
+        if self.out.over and self.out.queued <= self.out.low and self.out.queued_bytes <= self.out.low_bytes:
+            self.out.over = self.out.drop_logged = False
             self.reactor.wake_all(self.drainers)
             if self.drain_callback is not None and not self.drain_due:
                 self.reactor.call_soon(self._call_on_drain, ())
                 self.drain_due = True
-        if self.emptiers is not None and self.queued == 0:
+        if self.emptiers is not None and self.out.queued == 0:
             self.reactor.wake_all(self.emptiers)
             self.emptiers = None
         return 0
@@ -265,7 +245,7 @@ cdef class Flow(Outgoing):
     cdef int attend(self) except -1:
         """At the end of an operation: levels and deadlines."""
         self.check_level()
-        if self.timed is not None:
+        if self.out.timed is not None:
             self.set_timer()
         return 0
 
@@ -275,18 +255,18 @@ cdef class Flow(Outgoing):
         """`extra`'s message is about to be queued, in any thread; the next turn sets the timer."""
         cdef list fresh = []
         cdef tuple entry
-        self.serial += 1
-        entry = (extra.deadline, self.serial, extra)
+        self.out.serial += 1
+        entry = (extra.deadline, self.out.serial, extra)
         # From here on nothing runs bytecode, and so no other thread.
-        if self.timed is None:
-            self.timed = fresh
-        elif len(self.timed) >= self.most_timed:
-            for waiting in self.timed:
+        if self.out.timed is None:
+            self.out.timed = fresh
+        elif len(self.out.timed) >= self.out.most_timed:
+            for waiting in self.out.timed:
                 if (<SendExtra> (<tuple> waiting)[2]).queue is not None:
                     heappush(fresh, waiting)
-            self.timed = fresh  # not before: memory may be short
-            self.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
-        heappush(self.timed, entry)
+            self.out.timed = fresh  # not before: memory may be short
+            self.out.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
+        heappush(self.out.timed, entry)
         return 0
 
     cdef int set_timer(self) except -1:
@@ -295,15 +275,15 @@ cdef class Flow(Outgoing):
         A timer that was set for a message which has gone stays: it costs less than to cancel it.
         """
         cdef int64_t first
-        if self.queued == 0:
-            self.timed = None
+        if self.out.queued == 0:
+            self.out.timed = None
             return 0
-        while self.timed and (<SendExtra> self.timed[0][2]).queue is None:
-            heappop(self.timed)
-        if not self.timed:
-            self.timed = None
+        while self.out.timed and (<SendExtra> self.out.timed[0][2]).queue is None:
+            heappop(self.out.timed)
+        if not self.out.timed:
+            self.out.timed = None
             return 0
-        first = self.timed[0][0]
+        first = self.out.timed[0][0]
         if self.timer is None or first < self.timer_at:
             if self.timer is not None:
                 self.timer.cancel()
@@ -322,8 +302,8 @@ cdef class Flow(Outgoing):
             return
         begin(&budget, self.turn_messages, self.turn_ns, now)
         try:
-            while self.timed and self.timed[0][0] <= now:
-                extra = heappop(self.timed)[2]
+            while self.out.timed and self.out.timed[0][0] <= now:
+                extra = heappop(self.out.timed)[2]
                 if extra.queue is not None:
                     self.expire(extra, False)
                 if spent(&budget):
@@ -345,9 +325,9 @@ cdef class Flow(Outgoing):
         """Take a message out of the queue where it stands. Returns its frames."""
         cdef SendQueue queue = extra.queue
         cdef object frames
-        self.removed(queue.at(extra.place).size)
+        self.out.removed(queue.at(extra.place).size)
         frames = queue.withdraw(extra)
-        if queue is not self.queue:
+        if queue is not self.out.queue:
             self.unparked(queue)
         return frames
 
@@ -361,7 +341,7 @@ cdef class Flow(Outgoing):
 
     cdef int end_flow(self) except -1:
         """The stream has been closed: nothing waits any more."""
-        self.timed = None
+        self.out.timed = None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

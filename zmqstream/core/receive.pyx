@@ -34,7 +34,7 @@ cdef class Incoming(Sender):
     cdef int wanted(self) noexcept:
         return (
             (POLLIN if self.recv_callback is not None and not self.full() else 0)
-            | (POLLOUT if self.queue.count else 0)
+            | (POLLOUT if self.out.queue.count else 0)
         )
 
     cdef inline bint full(self) noexcept:
@@ -57,7 +57,7 @@ cdef class Incoming(Sender):
 
     cdef int rest(self, bint drained) except -1:
         """Be ready, armed or idle."""
-        if drained and self.queue.count == 0 and not self.untold:
+        if drained and self.out.queue.count == 0 and not self.untold:
             # The last libzmq call was a receive that found nothing. Before it says so,
             # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
             self.checked = self.reactor.epoch
@@ -66,7 +66,7 @@ cdef class Incoming(Sender):
         Source.settle(self)
         if self.untold and self.state != CLOSED:
             self.reactor.enqueue_later(self)  # dropped in a callback that no turn has called, or cut
-        elif self.state == ARMED and self.queue.count and not self.blocked:
+        elif self.state == ARMED and self.out.queue.count and not self.blocked:
             # POLLOUT does not tell what would fail: of a REQ or REP out of turn, to no peer of a
             # ROUTER. What a flush's limit or an exception left is tried, and learns its outcome.
             self.reactor.enqueue_later(self)
@@ -87,7 +87,7 @@ cdef class Incoming(Sender):
         try:
             if self.untold:
                 more = self.tell_untold(&budget)
-            if self.parked_count:
+            if self.out.parked_count:
                 half = budget  # they must not keep others from their turn
                 half.left = (self.turn_messages + 1) // 2
                 half.deadline = half.last + self.turn_ns // 2
@@ -95,10 +95,10 @@ cdef class Incoming(Sender):
             if self.input_due and self.recv_callback is not None and not more and not self.full():
                 receipt = self.receive_turn(&budget)
                 more = receipt == BUDGET_SPENT
-            if self.queue.count and not more and not self.blocked:
+            if self.out.queue.count and not more and not self.blocked:
                 receipt = LOOK_AROUND
                 more = self.send_queued(&budget)
-            more = more or (parked and self.parked_count > 0)
+            more = more or (parked and self.out.parked_count > 0)
             self.turns_cut += more
         except BaseException:
             more = False
@@ -106,7 +106,7 @@ cdef class Incoming(Sender):
             raise
         finally:
             self.running -= 1
-            if self.parked_count:
+            if self.out.parked_count:
                 self.set_retry(True)
             if more and self.running == 0 and self.index >= 0:
                 self.reactor.enqueue_later(self)
@@ -208,7 +208,7 @@ cdef class Incoming(Sender):
                 if result is NULL:
                     report_pending(self.reactor.loop, "the on_recv callback", self, callback)
                 if began:
-                    self.timed(began, "the on_recv callback", callback)
+                    self.account(began, "the on_recv callback", callback)
                     began = 0
                 if result is not NULL:
                     if result is not <PyObject *> None:
@@ -222,7 +222,7 @@ cdef class Incoming(Sender):
                     return LOOK_AROUND
                 if self.changes != changes:
                     return BUDGET_SPENT if spent(budget) else LOOK_AROUND
-                if self.queue.count and not self.blocked and self.send_queued(budget):
+                if self.out.queue.count and not self.blocked and self.send_queued(budget):
                     return BUDGET_SPENT
                 if self.changes != changes:
                     return BUDGET_SPENT if spent(budget) else LOOK_AROUND
@@ -260,12 +260,12 @@ cdef class Incoming(Sender):
                 report(self.reactor.loop, "the on_recv_batch callback", self, callback, failure)
                 failure = None
             if began:
-                self.timed(began, "the on_recv_batch callback", callback)
+                self.account(began, "the on_recv_batch callback", callback)
             if result is not None:
                 self.received(result, callback)
             self.reactor.check_process()
             if self.changes == changes and not self.full():
-                if self.queue.count and not self.blocked and self.send_queued(budget):
+                if self.out.queue.count and not self.blocked and self.send_queued(budget):
                     return BUDGET_SPENT
             if receipt == BUDGET_SPENT:
                 return BUDGET_SPENT
@@ -421,7 +421,7 @@ cdef class Incoming(Sender):
                         budget.left += 1
                 if (
                     flag & POLLOUT and budget.left > 0 and self.state != CLOSED
-                    and self.queue.count and not self.blocked
+                    and self.out.queue.count and not self.blocked
                 ):
                     one.left = 1
                     drained = False
@@ -474,7 +474,7 @@ cdef class Incoming(Sender):
                 message = [message]
             result = callback(self, message) if self.recv_stream else callback(message)
             if began:
-                self.timed(began, "the on_recv callback", callback)
+                self.account(began, "the on_recv callback", callback)
             self.received(result, callback)
             self.reactor.check_process()
         return True

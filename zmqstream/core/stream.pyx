@@ -41,7 +41,7 @@ cdef class Stream(Awaiting):
         kind, state, endpoint = self._where()
         return (
             f"<{name}(zmq.{kind}) at {id(self):#x}, {state}{f', {endpoint}' if endpoint else ''}"
-            f", in {self.messages_in}, out {self.messages_out}, queued {self.queued}>"
+            f", in {self.messages_in}, out {self.messages_out}, queued {self.out.queued}>"
         )
 
     def _where(self):
@@ -271,7 +271,7 @@ cdef class Stream(Awaiting):
         """The values of a StreamStats."""
         return (
             self.messages_in, self.bytes_in, self.messages_out, self.bytes_out, self.errors,
-            self.dropped, self.expired, self.queued, self.queued_bytes, self.peak_queued,
+            self.dropped, self.expired, self.out.queued, self.out.queued_bytes, self.out.peak_queued,
             self.turns, self.turns_cut, self.repaired,
             self.callback_ns * 1e-9 if self.timed_for_stats else None,
         )
@@ -320,9 +320,9 @@ cdef class Stream(Awaiting):
         self.running += 1
         self.blocked = False
         try:
-            if flag & POLLOUT and (self.queue.count or self.parked_count):
+            if flag & POLLOUT and (self.out.queue.count or self.out.parked_count):
                 self.look_at_mailbox()
-            if self.parked_count and flag & POLLOUT and budget.left:
+            if self.out.parked_count and flag & POLLOUT and budget.left:
                 self.unpark(&budget)
             drained = self.flush_loop(flag, &budget)
         finally:
@@ -409,7 +409,7 @@ cdef class Stream(Awaiting):
             if not 0 <= self.reactor.generation != fork_generation:  # nothing of a parent's is ours
                 if drain:
                     unsent = self.last_drain()
-                unsent += self.queued
+                unsent += self.out.queued
             self.reactor.remove(self)
         except BaseException:
             self.become(before)  # memory was short: close() can be called again
@@ -433,9 +433,9 @@ cdef class Stream(Awaiting):
 
     cdef int close_for_good(self, object linger, Py_ssize_t unsent) except -1:
         cdef object callback = self.close_callback, context = self.close_context
-        self.parts = self.part_extras = self.parked = None
-        self.queue.clear()
-        self.parked_count = self.queued = self.queued_bytes = 0
+        self.parts = self.part_extras = self.out.parked = None
+        self.out.queue.clear()
+        self.out.parked_count = self.out.queued = self.out.queued_bytes = 0
         self.sock = self.origin = self._monitor = None
         self.recv_callback = self.recv_context = self.send_callback = self.send_context = None
         self.err_callback = self.err_context = self.close_callback = self.close_context = None
@@ -452,10 +452,10 @@ cdef class Stream(Awaiting):
     cdef int end_queues(self) except -1:
         """Tell coroutines that await a message's way out that it will not go."""
         cdef SendQueue queue
-        if self.parked:
-            for queue in self.parked.values():
+        if self.out.parked:
+            for queue in self.out.parked.values():
                 self.end_queue(queue)
-        return self.end_queue(self.queue)
+        return self.end_queue(self.out.queue)
 
     cdef int end_queue(self, SendQueue queue) except -1:
         cdef SendExtra extra

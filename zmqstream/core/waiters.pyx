@@ -103,7 +103,7 @@ cdef class Awaiting(Incoming):
                     return None
                 if code == EINTR:
                     self.interrupted()
-                elif code == EFSM and self.queued:
+                elif code == EFSM and self.out.queued:
                     return None  # a REQ, whose request is still in the queue
                 elif code == ETERM or code == ENOTSOCK:
                     self.failed(code)
@@ -216,7 +216,7 @@ cdef class Awaiting(Incoming):
         code = EAGAIN
         if spent(&self.paced):
             awaited.pausing = self.pace_over()  # also before: it may fail
-        if self.queued == 0 and self.parts is None:
+        if self.out.queued == 0 and self.parts is None:
             self.suspect_raw_use()  # first: where that raises, nothing was sent
             code = message_out(self.handle(), self.socket_type, <PyObject *> frames, flags)
         if code == EAGAIN or code == EINTR:
@@ -256,11 +256,11 @@ cdef class Awaiting(Incoming):
         Raises OSError, when awaited, if the stream is closed, or was closed meanwhile.
         """
         if self.state != CLOSED and (
-            not self.over if self.has_limits() else self.queued == 0
+            not self.out.over if self.out.has_limits() else self.out.queued == 0
         ):
             # one of its own: as_completed() makes a set of what it is given
             return AwaitedNothing.__new__(AwaitedNothing)
-        return self.level(not self.has_limits())
+        return self.level(not self.out.has_limits())
 
     def _emptied(self):
         """Await an empty queue."""
