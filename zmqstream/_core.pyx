@@ -37,5 +37,6 @@ include "core/enqueue.pyx"     # what a program gives to be sent, on its way int
 include "core/receive.pyx"     # the way in: turns, from libzmq to the callback
 include "core/awaitables.pyx"  # what coroutines await: a message, a send, room in the queue
 include "core/waiters.pyx"     # streams that are awaited: who waits, and in what order
+include "core/close.pyx"       # the end of a stream
 include "core/stream.pyx"      # one stream's life, and its public face
 include "core/handler.pyx"     # IOLoop.add_handler for a ZeroMQ socket

@@ -7,7 +7,7 @@ cdef enum Kind:                 # what an AwaitedMessage gives
 cdef class Awaited:
     """What `await` waits for: a coroutine to asyncio."""
     cdef object __weakref__
-    cdef Awaiting stream
+    cdef Stream stream
     cdef object future          # of the loop, which wakes it; None: it does not wait for one
     cdef bint ended
 

@@ -41,7 +41,7 @@ cdef class Awaited:
         """What to yield, to be woken by `future`."""
         if self.future is not None and not self.future.done():
             raise early()
-        self.stream.check_running()
+        check_running(self.stream)
         self.future = loop.create_future()
         return next(self.future.__await__())
 
@@ -110,7 +110,7 @@ cdef class AwaitedLevel(Awaited):
     """Until the queue of a stream has fallen: to `low`, or, with `emptied`, to nothing."""
 
     cdef object step(self):
-        cdef Awaiting stream = self.stream
+        cdef Stream stream = self.stream
         cdef list others
         if self.ended:
             raise reused()
@@ -180,10 +180,10 @@ cdef class AwaitedSend(Awaited):
         return 0
 
     cdef int abandon(self) except -1:
-        cdef Awaiting stream = self.stream
+        cdef Stream stream = self.stream
         if self.extra is not None and self.extra.queue is not None:
             zs_count(ZS_UNSENT, 1)
-            stream.withdraw(self.extra)
+            withdraw(stream, self.extra)
             self.extra.forget()
             stream.leave()
         self.extra = None
@@ -195,21 +195,21 @@ cdef class AwaitedMessage(Awaited):
     """Until there is a message."""
 
     cdef object step(self):
-        cdef Awaiting stream = self.stream
+        cdef Stream stream = self.stream
         cdef object message
         if self.ended:
             raise reused()
         if not self.waiting:
-            stream.check_receivable(self.kind)
+            check_receivable(stream, self.kind)
             if stream.receivers:
                 return self.wait(False)
             if spent(&stream.paced):
-                stream.check_running()  # before the loop is asked for anything
-                if stream.pace_over():
+                check_running(stream)  # before the loop is asked for anything
+                if pace_over(stream):
                     return self.wait(True)
         elif stream.state == CLOSED or stream.closing:
             self.waiting = False
-            stream.check_receivable(self.kind)
+            check_receivable(stream, self.kind)
         elif self.future is not None and not self.future.done():
             raise early()
         try:
@@ -219,7 +219,7 @@ cdef class AwaitedMessage(Awaited):
                 stream.suspect_raw_use()
             if self.waiting and len(stream.receivers) > 1:
                 stream.reactor.enqueue(stream)
-            message = stream.receive_one(self.copy)
+            message = receive_one(stream, self.copy)
             result = self.wait(False, True) if message is None else None
         except BaseException:
             self.ended = True
@@ -240,10 +240,10 @@ cdef class AwaitedMessage(Awaited):
 
     cdef object wait(self, bint pausing, bint drained=False):
         """Stand in line; `pausing`, only to let the loop go once round."""
-        cdef Awaiting stream = self.stream
+        cdef Stream stream = self.stream
         cdef object result = None
         if not pausing:
-            stream.begin_pace()
+            begin_pace(stream)
             result = self.sleep(stream.reactor.loop)
         if not self.waiting:
             if stream.receivers is None:
@@ -257,7 +257,7 @@ cdef class AwaitedMessage(Awaited):
         return result
 
     cdef int abandon(self) except -1:
-        cdef Awaiting stream = self.stream
+        cdef Stream stream = self.stream
         cdef bint first
         if not self.waiting:
             return 0

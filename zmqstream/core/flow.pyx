@@ -76,281 +76,188 @@ cdef dict POLICIES = {
     "wait": WAIT, "raise": RAISE, "drop_newest": DROP_NEWEST, "drop_oldest": DROP_OLDEST}
 
 
-cdef class Flow(Outgoing):
-    # -- how much ---------------------------------------------------------------------------------
+# -- how much ---------------------------------------------------------------------------------
 
-    def set_write_buffer_limits(
-        self, high=None, low=None, *, high_bytes=None, low_bytes=None, policy="wait"
-    ):
-        """Bound the queue of messages that wait to be handed to libzmq.
 
-        libzmq has queues of its own behind this one, bounded by SNDHWM.
-
-        Parameters
-        ----------
-        high, low : int, optional
-            Messages. A queue of more than `high` is too long until it has fallen to `low`: by
-            default a quarter of `high`. None: no limit.
-        high_bytes, low_bytes : int, optional
-            Likewise, of the bytes of all frames.
-        policy : str
-            What becomes of a message beyond `high`:
-
-            "wait": it is queued; `await drain()` waits, and on_drain() tells when there is room.
-            "raise": the call of send raises QueueFull, a zmq.Again, and nothing is queued.
-            "drop_newest": it is dropped.
-            "drop_oldest": the oldest of the queue is dropped.
-
-            What is dropped is told to on_send()'s and on_err()'s callbacks with a MessageDropped, or
-            else logged once until the queue has fallen to `low`, and counted in stats(). A message is
-            never refused or dropped for its own size alone.
-
-        Raises
-        ------
-        TypeError, ValueError
-            A limit is no int or negative, `low` is more than `high`, the policy is unknown, or bounds
-            nothing, as one other than "wait" without a limit of at least 1.
-        OSError, RuntimeError
-            As for on_recv().
-        """
-        cdef Py_ssize_t messages, messages_low, size, size_low
-        if not isinstance(policy, str) or policy not in POLICIES:
-            raise ValueError(
-                f"set_write_buffer_limits: policy must be one of {', '.join(POLICIES)}, not {policy!r}")
-        messages, messages_low = limits_of(high, low, "")
-        size, size_low = limits_of(high_bytes, low_bytes, "_bytes")
-        if policy != "wait" and messages == size == UNLIMITED:
-            raise ValueError(f"set_write_buffer_limits: policy {policy!r} needs high or high_bytes")
-        if policy != "wait" and (messages == 0 or size == 0):
-            raise ValueError(
-                f"set_write_buffer_limits: with a limit of 0, policy {policy!r} would send nothing")
-        self.check_open()
-        self.check_thread("set_write_buffer_limits")
-        self.out.high, self.out.low, self.out.high_bytes, self.out.low_bytes = messages, messages_low, size, size_low
-        self.out.policy = POLICIES[policy]
-        if self.out.queued > self.out.high or self.out.queued_bytes > self.out.high_bytes:
-            self.out.over = True
-        self.check_level()
-
-    def get_write_buffer_limits(self):
-        """(high, low, high_bytes, low_bytes): messages and bytes; None where there is no limit."""
-        return tuple([
-            None if limit == UNLIMITED else limit
-            for limit in (self.out.high, self.out.low, self.out.high_bytes, self.out.low_bytes)
-        ])
-
-    def get_write_buffer_size(self):
-        """How many messages wait to be handed to libzmq."""
-        return self.out.queued
-
-    def get_write_buffer_bytes(self):
-        """How many bytes the frames have of all messages that wait to be handed to libzmq."""
-        return self.out.queued_bytes
-
-    cdef bint make_room(self, object frames, Py_ssize_t size, SendExtra extra) except -1:
-        """The queue is full. Returns whether the message is to be queued all the same."""
-        self.out.over = True
-        if self.out.policy == RAISE:
-            raise QueueFull(
-                f"the queue of {self!r} is full: {self.out.queued} messages of {self.out.queued_bytes} bytes, and "
-                f"the limits are {self.get_write_buffer_limits()} (high, low, high_bytes, low_bytes)")
-        if self.out.policy == DROP_NEWEST:
-            self.drop(frames, extra)
-            return False
-        while self.out.is_full(size):
-            self.drop_oldest()
-        return True
-
-    cdef int drop_oldest(self) except -1:
-        cdef SendQueue queue = self.out.queue, waiting
-        cdef SendExtra extra
-        cdef object frames
-        if self.out.parked_count:
-            for waiting in self.out.parked.values():
-                if waiting.count:  # where memory was short, one may be empty
-                    queue = waiting
-                    break
-        extra = queue.take_extra()
-        self.out.removed(queue.items[queue.head].size)
-        frames = queue.pop()
-        zs_count(ZS_FAILED, 1)
-        if queue is not self.out.queue:
-            self.unparked(queue)
-        return self.drop(frames, extra)
-
-    cdef int drop(self, object frames, SendExtra extra) except -1:
-        """A message that is in no queue is dropped: in any thread, in the middle of a send."""
-        self.dropped += 1
-        if (
-            self.send_callback is not None or self.err_callback is not None
-            or (extra is not None and (extra.callback is not None or extra.awaited is not None))
-        ):
-            if self.untold is None:
-                self.untold = deque()
-            self.untold.append((frames, extra, MessageDropped()))
-            if self.state != READY:
-                self.reactor.enqueue(self)
-        elif not self.out.drop_logged:
-            self.out.drop_logged = True
-            _logger.warning(
-                "%r: the queue is full, and messages are dropped; stats().dropped counts them", self)
-        return 0
-
-    cdef bint tell_untold(self, Budget *budget) except -1:
-        """Tell of what was dropped. Returns whether the budget ended it."""
-        cdef object frames, error
-        while self.untold:
-            frames, extra, error = self.untold.popleft()
-            self.tell(frames, extra, error, budget.raising)
-            if self.state == CLOSED:
-                return False
-            if spent(budget):
-                return True
+cdef bint make_room(Stream self, object frames, Py_ssize_t size, SendExtra extra) except -1:
+    """The queue is full. Returns whether the message is to be queued all the same."""
+    self.out.over = True
+    if self.out.policy == RAISE:
+        raise QueueFull(
+            f"the queue of {self!r} is full: {self.out.queued} messages of {self.out.queued_bytes} bytes, and "
+            f"the limits are {self.get_write_buffer_limits()} (high, low, high_bytes, low_bytes)")
+    if self.out.policy == DROP_NEWEST:
+        drop(self, frames, extra)
         return False
+    while self.out.is_full(size):
+        drop_oldest(self)
+    return True
 
-    # -- when there is room -----------------------------------------------------------------------
 
-    def on_drain(self, callback):
-        """Call `callback()` each time that the queue, having been too long, has fallen to `low`.
+cdef int drop_oldest(Stream self) except -1:
+    cdef SendQueue queue = self.out.queue, waiting
+    cdef SendExtra extra
+    cdef object frames
+    if self.out.parked_count:
+        for waiting in self.out.parked.values():
+            if waiting.count:  # where memory was short, one may be empty
+                queue = waiting
+                break
+    extra = queue.take_extra()
+    self.out.removed(queue.items[queue.head].size)
+    frames = queue.pop()
+    zs_count(ZS_FAILED, 1)
+    if queue is not self.out.queue:
+        unparked(self, queue)
+    return drop(self, frames, extra)
 
-        The loop calls it, as by call_soon(). See set_write_buffer_limits(). None ends it. Raises as
-        on_recv() does.
-        """
-        check_callback(callback, "on_drain")
-        self.check_open()
-        self.check_thread("on_drain")
-        self.drain_callback = callback
-        self.drain_context = context_for(callback)
 
-    cdef int check_level(self) except -1:
-        """See whether the queue has fallen as far as somebody waits for."""
-        if self.out.over and self.out.queued <= self.out.low and self.out.queued_bytes <= self.out.low_bytes:
-            self.out.over = self.out.drop_logged = False
-            self.reactor.wake_all(self.drainers)
-            if self.drain_callback is not None and not self.drain_due:
-                self.reactor.call_soon(self._call_on_drain, ())
-                self.drain_due = True
-        if self.emptiers is not None and self.out.queued == 0:
-            self.reactor.wake_all(self.emptiers)
-            self.emptiers = None
-        return 0
+cdef int drop(Stream self, object frames, SendExtra extra) except -1:
+    """A message that is in no queue is dropped: in any thread, in the middle of a send."""
+    self.dropped += 1
+    if (
+        self.send_callback is not None or self.err_callback is not None
+        or (extra is not None and (extra.callback is not None or extra.awaited is not None))
+    ):
+        if self.untold is None:
+            self.untold = deque()
+        self.untold.append((frames, extra, MessageDropped()))
+        if self.state != READY:
+            self.reactor.enqueue(self)
+    elif not self.out.drop_logged:
+        self.out.drop_logged = True
+        _logger.warning(
+            "%r: the queue is full, and messages are dropped; stats().dropped counts them", self)
+    return 0
 
-    def _call_on_drain(self):
-        self.drain_due = False
-        if self.drain_callback is not None:  # it is None when the stream has been closed
-            self.call_back(
-                "the on_drain callback", self.drain_callback, (), self.drain_context, False)
-            self.leave()
 
-    cdef int attend(self) except -1:
-        """At the end of an operation: levels and deadlines."""
-        self.check_level()
-        if self.out.timed is not None:
-            self.set_timer()
-        return 0
+cdef bint tell_untold(Stream self, Budget *budget) except -1:
+    """Tell of what was dropped. Returns whether the budget ended it."""
+    cdef object frames, error
+    while self.untold:
+        frames, extra, error = self.untold.popleft()
+        tell(self, frames, extra, error, budget.raising)
+        if self.state == CLOSED:
+            return False
+        if spent(budget):
+            return True
+    return False
 
-    # -- for how long -----------------------------------------------------------------------------
 
-    cdef int watch_deadline(self, SendExtra extra) except -1:
-        """`extra`'s message is about to be queued, in any thread; the next turn sets the timer."""
-        cdef list fresh = []
-        cdef tuple entry
-        self.out.serial += 1
-        entry = (extra.deadline, self.out.serial, extra)
-        # From here on nothing runs bytecode, and so no other thread.
-        if self.out.timed is None:
-            self.out.timed = fresh
-        elif len(self.out.timed) >= self.out.most_timed:
-            for waiting in self.out.timed:
-                if (<SendExtra> (<tuple> waiting)[2]).queue is not None:
-                    heappush(fresh, waiting)
-            self.out.timed = fresh  # not before: memory may be short
-            self.out.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
-        heappush(self.out.timed, entry)
-        return 0
+# -- when there is room -----------------------------------------------------------------------
 
-    cdef int set_timer(self) except -1:
-        """Have _on_expiry() called when the next deadline is over.
 
-        A timer that was set for a message which has gone stays: it costs less than to cancel it.
-        """
-        cdef int64_t first
-        if self.out.queued == 0:
-            self.out.timed = None
-            return 0
-        while self.out.timed and (<SendExtra> self.out.timed[0][2]).queue is None:
-            heappop(self.out.timed)
-        if not self.out.timed:
-            self.out.timed = None
-            return 0
-        first = self.out.timed[0][0]
-        if self.timer is None or first < self.timer_at:
-            if self.timer is not None:
-                self.timer.cancel()
-            self.timer = self.reactor.loop.call_later(
-                max(0, first - zs_now()) * 1e-9, self._on_expiry)
-            self.timer_at = first
-            self.reactor.called = True  # our own loop must not sleep by the timers it knew
-        return 0
-
-    def _on_expiry(self):
-        cdef Budget budget
-        cdef int64_t now = zs_now()
-        cdef SendExtra extra
-        self.timer = None
-        if self.reactor.generation != fork_generation:
-            return
-        begin(&budget, self.turn_messages, self.turn_ns, now)
-        try:
-            while self.out.timed and self.out.timed[0][0] <= now:
-                extra = heappop(self.out.timed)[2]
-                if extra.queue is not None:
-                    self.expire(extra, False)
-                if spent(&budget):
-                    break  # as in a turn: the timer is set anew
-        finally:
-            if self.state != CLOSED:
-                self.leave()
-
-    cdef int expire(self, SendExtra extra, bint raising) except -1:
-        cdef object frames = self.withdraw(extra)
-        zs_count(ZS_FAILED, 1)
-        self.expired += 1
-        try:
-            return self.tell(frames, extra, MessageExpired(), raising)
-        finally:
-            extra.forget()
-
-    cdef object withdraw(self, SendExtra extra):
-        """Take a message out of the queue where it stands. Returns its frames."""
-        cdef SendQueue queue = extra.queue
-        cdef object frames
-        self.out.removed(queue.at(extra.place).size)
-        frames = queue.withdraw(extra)
-        if queue is not self.out.queue:
-            self.unparked(queue)
-        return frames
-
-    cdef int expire_overdue(self, SendQueue queue, bint raising) except -1:
-        """Expire the oldest of `queue` if its time is over. Returns whether it was."""
-        cdef SendExtra extra = queue.first_extra()
-        if extra is None or extra.deadline == 0 or extra.deadline > zs_now():
-            return 0
-        self.expire(extra, raising)
-        return 1
-
-    cdef int end_flow(self) except -1:
-        """The stream has been closed: nothing waits any more."""
-        self.out.timed = None
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        while self.untold:
-            _, extra, error = self.untold.popleft()
-            if extra is not None and (<SendExtra> extra).awaited is not None:
-                (<AwaitedSend> (<SendExtra> extra).awaited).tell(error, None)
-        self.drain_callback = self.drain_context = None
+cdef int check_level(Stream self) except -1:
+    """See whether the queue has fallen as far as somebody waits for."""
+    if self.out.over and self.out.queued <= self.out.low and self.out.queued_bytes <= self.out.low_bytes:
+        self.out.over = self.out.drop_logged = False
         self.reactor.wake_all(self.drainers)
+        if self.drain_callback is not None and not self.drain_due:
+            self.reactor.call_soon(self._call_on_drain, ())
+            self.drain_due = True
+    if self.emptiers is not None and self.out.queued == 0:
         self.reactor.wake_all(self.emptiers)
         self.emptiers = None
+    return 0
+
+
+cdef int attend(Stream self) except -1:
+    """At the end of an operation: levels and deadlines."""
+    check_level(self)
+    if self.out.timed is not None:
+        set_timer(self)
+    return 0
+
+
+# -- for how long -----------------------------------------------------------------------------
+
+
+cdef int watch_deadline(Stream self, SendExtra extra) except -1:
+    """`extra`'s message is about to be queued, in any thread; the next turn sets the timer."""
+    cdef list fresh = []
+    cdef tuple entry
+    self.out.serial += 1
+    entry = (extra.deadline, self.out.serial, extra)
+    # From here on nothing runs bytecode, and so no other thread.
+    if self.out.timed is None:
+        self.out.timed = fresh
+    elif len(self.out.timed) >= self.out.most_timed:
+        for waiting in self.out.timed:
+            if (<SendExtra> (<tuple> waiting)[2]).queue is not None:
+                heappush(fresh, waiting)
+        self.out.timed = fresh  # not before: memory may be short
+        self.out.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
+    heappush(self.out.timed, entry)
+    return 0
+
+
+cdef int set_timer(Stream self) except -1:
+    """Have _on_expiry() called when the next deadline is over.
+
+    A timer that was set for a message which has gone stays: it costs less than to cancel it.
+    """
+    cdef int64_t first
+    if self.out.queued == 0:
+        self.out.timed = None
         return 0
+    while self.out.timed and (<SendExtra> self.out.timed[0][2]).queue is None:
+        heappop(self.out.timed)
+    if not self.out.timed:
+        self.out.timed = None
+        return 0
+    first = self.out.timed[0][0]
+    if self.timer is None or first < self.timer_at:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.reactor.loop.call_later(
+            max(0, first - zs_now()) * 1e-9, self._on_expiry)
+        self.timer_at = first
+        self.reactor.called = True  # our own loop must not sleep by the timers it knew
+    return 0
+
+
+cdef int expire(Stream self, SendExtra extra, bint raising) except -1:
+    cdef object frames = withdraw(self, extra)
+    zs_count(ZS_FAILED, 1)
+    self.expired += 1
+    try:
+        return tell(self, frames, extra, MessageExpired(), raising)
+    finally:
+        extra.forget()
+
+
+cdef object withdraw(Stream self, SendExtra extra):
+    """Take a message out of the queue where it stands. Returns its frames."""
+    cdef SendQueue queue = extra.queue
+    cdef object frames
+    self.out.removed(queue.at(extra.place).size)
+    frames = queue.withdraw(extra)
+    if queue is not self.out.queue:
+        unparked(self, queue)
+    return frames
+
+
+cdef int expire_overdue(Stream self, SendQueue queue, bint raising) except -1:
+    """Expire the oldest of `queue` if its time is over. Returns whether it was."""
+    cdef SendExtra extra = queue.first_extra()
+    if extra is None or extra.deadline == 0 or extra.deadline > zs_now():
+        return 0
+    expire(self, extra, raising)
+    return 1
+
+
+cdef int end_flow(Stream self) except -1:
+    """The stream has been closed: nothing waits any more."""
+    self.out.timed = None
+    if self.timer is not None:
+        self.timer.cancel()
+        self.timer = None
+    while self.untold:
+        _, extra, error = self.untold.popleft()
+        if extra is not None and (<SendExtra> extra).awaited is not None:
+            (<AwaitedSend> (<SendExtra> extra).awaited).tell(error, None)
+    self.drain_callback = self.drain_context = None
+    self.reactor.wake_all(self.drainers)
+    self.reactor.wake_all(self.emptiers)
+    self.emptiers = None
+    return 0
