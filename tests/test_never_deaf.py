@@ -531,36 +531,6 @@ def test_on_recv_of_a_socket_that_cannot_receive(home):
     assert not stream.flush()
 
 
-@deaf
-@pytest.mark.parametrize("lost", range(3))
-def test_a_loop_that_loses_each_third_sweep(home, throttled, monkeypatch, lost):
-    """As asyncio does where there is no memory when the timer is due, in a handle or before it."""
-    if not home.name.startswith("asyncio"):
-        pytest.skip("takes a loop written in Python, and not ours: that one has no timers")
-    started = []
-    call_later = home.loop.call_later
-
-    def losing(delay, callback, *args):
-        timer = call_later(delay, callback, *args)
-        if callback.__name__ == "_on_timer":
-            started.append(timer)
-            if len(started) % 3 == lost:
-                timer.cancel()
-        return timer
-
-    monkeypatch.setattr(home.loop, "call_later", losing)
-    _, socket, peer, got = listening(home)
-    for _ in range(4):
-        more = len(started) + 2
-        home.run_until(lambda more=more: len(started) >= more)
-        peer.send(b"x")
-        throttled()
-        touch_events(socket)
-        home.wait(got)
-        got.clear()
-    assert len(started) > 6
-
-
 @pytest.mark.ours
 def test_a_subclass_whose_repr_fails(home):
     """Its callbacks' exceptions are reported all the same, and the loop goes on."""

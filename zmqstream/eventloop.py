@@ -57,7 +57,7 @@ class ReactorSelector(selectors.DefaultSelector):
         kind = poller()
         super().__init__()
         self.pid = os.getpid()
-        self.reactor = _core.HomeReactor(loop, self, super().select, kind)
+        self.reactor = _core.OwnLoopReactor(loop, self, super().select, kind)
 
     def check_process(self) -> None:
         """Raise RuntimeError in a forked child: what is polled is polled for the parent, too."""
@@ -214,6 +214,13 @@ def _present_reactor(loop: asyncio.AbstractEventLoop) -> _core.Reactor | None:
     return None if guest is None else guest()
 
 
+def open_streams(loop: asyncio.AbstractEventLoop) -> list[_core.Stream]:
+    """The streams of `loop` whose socket is open."""
+    reactor = _present_reactor(loop)
+    sources = [] if reactor is None else reactor.open_sources()
+    return [source for source in sources if isinstance(source, _core.Stream)]
+
+
 class AllFds:
     """What closes a loop's streams in `IOLoop.close(all_fds=True)`.
 
@@ -232,8 +239,7 @@ class AllFds:
         """The handler; it has no events."""
 
     def close(self) -> None:
-        reactor = _present_reactor(self.loop)
-        for stream in () if reactor is None else reactor.streams():
+        for stream in open_streams(self.loop):
             stream.close()
 
 

@@ -1,4 +1,4 @@
-cdef enum Kind:                 # what an AwaitedMessage gives
+cdef enum Kind:                 # what an AwaitedMessage results in
     MESSAGE                     # a message, of recv_multipart()
     FRAME                       # its only frame, of recv()
     ITEM                        # a message of an `async for`, which ends with the stream
@@ -13,7 +13,7 @@ cdef class Awaited:
 
     cdef object step(self)
     cdef int abandon(self) except -1
-    cdef object sleep(self, object loop)
+    cdef object sleep(self)
 
 
 @cython.final
@@ -23,19 +23,19 @@ cdef class AwaitedNothing(Awaited):
 
 @cython.final
 cdef class AwaitedLevel(Awaited):
-    cdef bint emptied           # an empty queue, not `low`
+    cdef bint empty             # until nothing is queued, not until there is room
 
 
 @cython.final
 cdef class AwaitedSend(Awaited):
-    cdef SendExtra extra        # of the message, as long as it is queued
-    cdef bint told              # of the outcome:
+    cdef Delivery delivery      # of the message, as long as it is queued
+    cdef bint reported          # the outcome is known:
     cdef object error
-    cdef bint alone             # nobody else was told of that error
+    cdef bint unheard           # nobody else was told of that error
     cdef object result
-    cdef bint pausing           # let the loop go once round first
+    cdef bint yielding          # let the loop go round once first
 
-    cdef int tell(self, object error, object result) except -1
+    cdef int report(self, object error, object result) except -1
     cdef int complain(self) except -1
 
 
@@ -43,6 +43,7 @@ cdef class AwaitedSend(Awaited):
 cdef class AwaitedMessage(Awaited):
     cdef Kind kind
     cdef bint copy              # bytes rather than Frames
-    cdef bint waiting           # it stands in `receivers`
+    cdef bint waiting           # it stands among the receivers
 
-    cdef object wait(self, bint pausing, bint drained=*)
+    cdef object stand_in_line(self, bint yielding)
+    cdef object received(self, list message)

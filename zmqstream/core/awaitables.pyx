@@ -1,7 +1,7 @@
-# What coroutines await: a message, a send, room in the queue. A stream's part of it is in waiters.pyx.
+# What coroutines await: a message, a send, room in the queue.
 #
-# It is a coroutine to asyncio (`send`, `throw`, `close`), so create_task(), wait_for() and gather()
-# take it. Where there is nothing to wait for, it ends at once, and the loop does not even come by.
+# An awaitable is a coroutine to asyncio (`send`, `throw`, `close`), so create_task(), wait_for() and
+# gather() accept it. If there is nothing to wait for, it ends at once, without the event loop.
 
 cdef extern from "awaitable.h":
     ctypedef int (*zs_send)(PyObject *, PyObject *, PyObject **) except -1
@@ -30,19 +30,18 @@ cdef class Awaited:
     """What `await` waits for: a coroutine to asyncio."""
 
     cdef object step(self):
-        """Go on: what is yielded to the loop, or, with `ended`, the result."""
-        raise NotImplementedError
+        """Go on. Returns what is yielded to the loop or, if it has ended, the result."""
 
     cdef int abandon(self) except -1:
-        """Nobody waits any more."""
+        """Nobody awaits it any more."""
         return 0
 
-    cdef object sleep(self, object loop):
+    cdef object sleep(self):
         """What to yield, to be woken by `future`."""
         if self.future is not None and not self.future.done():
-            raise early()
+            raise resumed_early()
         check_running(self.stream)
-        self.future = loop.create_future()
+        self.future = self.stream.reactor.loop.create_future()
         return next(self.future.__await__())
 
     def __await__(self):
@@ -107,35 +106,31 @@ cdef class AwaitedNothing(Awaited):
 
 @cython.final
 cdef class AwaitedLevel(Awaited):
-    """Until the queue of a stream has fallen: to `low`, or, with `emptied`, to nothing."""
+    """Until the queue of a stream has fallen: to `low`, or, with `empty`, to nothing."""
 
     cdef object step(self):
         cdef Stream stream = self.stream
-        cdef list others
+        cdef Waiters waiters
+        cdef object result
         if self.ended:
-            raise reused()
+            raise awaited_twice()
         if stream.state == CLOSED:
             self.ended = True
             raise OSError("Stream is closed")
-        if (stream.out.queued == 0) if self.emptied else (not stream.out.over):
+        if (queued_messages(stream) == 0) if self.empty else (not stream.out.above_high):
             self.ended = True
             return None
-        result = self.sleep(stream.reactor.loop)
-        if self.emptied:
-            if stream.emptiers is None:
-                stream.emptiers = []
-            others = stream.emptiers
-        else:
-            if stream.drainers is None:
-                stream.drainers = []
-            others = stream.drainers
-        others.append(self.future)
+        waiters = waiters_of(stream)
+        result = self.sleep()
+        (waiters.empty_waiters if self.empty else waiters.room_waiters).append(self.future)
         return result
 
     cdef int abandon(self) except -1:
-        for others in (self.stream.drainers, self.stream.emptiers):
-            if others is not None and self.future in others:
-                others.remove(self.future)
+        cdef Waiters waiters = self.stream.waiters
+        if waiters is not None:
+            for futures in (waiters.room_waiters, waiters.empty_waiters):
+                if self.future in futures:
+                    futures.remove(self.future)
         return 0
 
 
@@ -144,15 +139,16 @@ cdef class AwaitedSend(Awaited):
     """Until libzmq has a message, or has refused it."""
 
     cdef object step(self):
-        if self.pausing:
-            self.pausing = False
+        cdef object error
+        if self.yielding:
+            self.yielding = False
             return None
         if self.ended:
-            raise reused()
-        if not self.told:
-            return self.sleep(self.stream.reactor.loop)
+            raise awaited_twice()
+        if not self.reported:
+            return self.sleep()
         self.ended = True
-        error, self.error = self.error, None  # its traceback may lead to us
+        error, self.error = self.error, None  # its traceback may refer to us
         if error is not None:
             raise error
         return self.result
@@ -162,31 +158,32 @@ cdef class AwaitedSend(Awaited):
             self.complain()
 
     cdef int complain(self) except -1:
-        """Nobody will ask what became of it: an error that nobody else knows of is logged."""
+        """Nobody will ask for the outcome: log an error that nobody else was told of."""
+        cdef object error
         error, self.error = self.error, None
-        if error is not None and self.alone:
+        if error is not None and self.unheard:
             _logger.error(
                 "%r: a message could not be sent, and nobody awaits it: %s", self.stream, error)
         return 0
 
-    cdef int tell(self, object error, object result) except -1:
-        """What became of it."""
-        self.told = True
+    cdef int report(self, object error, object result) except -1:
+        """The outcome."""
+        self.reported = True
         self.error = error
         self.result = result
-        self.extra = None
+        self.delivery = None
         if self.future is not None:
             self.stream.reactor.wake_future(self.future)
         return 0
 
     cdef int abandon(self) except -1:
-        cdef Stream stream = self.stream
-        if self.extra is not None and self.extra.queue is not None:
+        cdef Delivery delivery = self.delivery
+        self.delivery = None
+        if delivery is not None and delivery.ring is not None:
             zs_count(ZS_UNSENT, 1)
-            withdraw(stream, self.extra)
-            self.extra.forget()
-            stream.leave()
-        self.extra = None
+            self.stream.out.cancel(delivery)
+            delivery.release()
+            self.stream.finish(LOOK)
         return self.complain()
 
 
@@ -196,87 +193,79 @@ cdef class AwaitedMessage(Awaited):
 
     cdef object step(self):
         cdef Stream stream = self.stream
-        cdef object message
+        cdef Waiters waiters = waiters_of(stream)
+        cdef list message
         if self.ended:
-            raise reused()
+            raise awaited_twice()
         if not self.waiting:
             check_receivable(stream, self.kind)
-            if stream.receivers:
-                return self.wait(False)
-            if spent(&stream.paced):
+            if waiters.receivers:
+                return self.stand_in_line(False)
+            if budget_spend(&waiters.fairness):
                 check_running(stream)  # before the loop is asked for anything
-                if pace_over(stream):
-                    return self.wait(True)
+                if must_yield(stream):
+                    return self.stand_in_line(True)
         elif stream.state == CLOSED or stream.closing:
             self.waiting = False
             check_receivable(stream, self.kind)
         elif self.future is not None and not self.future.done():
-            raise early()
+            raise resumed_early()
         try:
-            # First what may fail, so that no message is lost by it: room to send, of which an event
-            # tells that this may swallow; and a turn, in which the next in line is woken.
+            # What may fail comes first, so that no message is lost by it. The receive may swallow an
+            # event that tells of room to send, and the next in line is woken in the next turn.
             if stream.out.queued:
-                stream.suspect_raw_use()
-            if self.waiting and len(stream.receivers) > 1:
+                stream.touch()
+            if self.waiting and len(waiters.receivers) > 1:
                 stream.reactor.enqueue(stream)
             message = receive_one(stream, self.copy)
-            result = self.wait(False, True) if message is None else None
+            if message is None:
+                return self.stand_in_line(False)
         except BaseException:
             self.ended = True
             self.abandon()  # who failed must not stand in the way of others
             raise
-        if message is None:
-            return result
+        return self.received(message)
+
+    cdef object received(self, list message):
         self.ended = True
         if self.waiting:
-            self.waiting = False
-            stream.receivers.popleft()
-            stream.awaited = len(stream.receivers) > 0
+            self.stream.waiters.leave(self)
         if self.kind != FRAME:
             return message
         if PyList_GET_SIZE(<PyObject *> message) != 1:
             raise MultipartMessageError(message)
         return message[0]
 
-    cdef object wait(self, bint pausing, bint drained=False):
-        """Stand in line; `pausing`, only to let the loop go once round."""
+    cdef object stand_in_line(self, bint yielding):
+        """Wait for a message; or, with `yielding`, only until the loop has gone round once."""
         cdef Stream stream = self.stream
+        cdef Waiters waiters = stream.waiters
         cdef object result = None
-        if not pausing:
-            begin_pace(stream)
-            result = self.sleep(stream.reactor.loop)
-        if not self.waiting:
-            if stream.receivers is None:
-                stream.receivers = deque()
-            stream.receivers.append(self)
-            self.waiting = True
-        if stream.receivers[0] is self:
-            stream.awaited = not pausing
-            if not pausing:
-                stream.leave(drained)
+        if not yielding:
+            start_fairness(stream)
+            result = self.sleep()
+        waiters.join(self)
+        if waiters.first() is self:
+            waiters.wants_message = not yielding
+            if not yielding:
+                stream.finish(DRAINED)
         return result
 
     cdef int abandon(self) except -1:
-        cdef Stream stream = self.stream
         cdef bint first
-        if not self.waiting:
-            return 0
-        self.waiting = False
-        if stream.receivers and self in stream.receivers:
-            first = stream.receivers[0] is self
-            stream.receivers.remove(self)
+        if self.waiting:
+            first = self.stream.waiters.first() is self
+            self.stream.waiters.leave(self)
             if first:
-                stream.awaited = len(stream.receivers) > 0
-                if stream.index >= 0:
-                    stream.leave()
+                self.stream.finish(LOOK)
         return 0
 
 
-cdef object reused():
+cdef object awaited_twice():
     return RuntimeError("what a stream gave to be awaited can be awaited once")
 
 
-cdef object early():
+cdef object resumed_early():
     return RuntimeError("what a stream gave to be awaited was resumed before it is time")
 
 

@@ -1,41 +1,50 @@
-# What a turn, or a flush, may still handle.
+# What a turn, or a flush, may still handle: so many messages, and so much time.
 
 cdef enum:
-    LOOKS = 16             # a turn looks at the clock after each such part of its time...
-    LOOK_MESSAGES = 16     # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
+    CLOCK_READS = 16       # a turn reads the clock after each such part of its time...
+    MESSAGES_A_READ = 16   # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
 
 
-cdef double LONGEST_NS = 4e18  # 127 years: what a number of seconds is cut at
+cdef double LONGEST_NS = 4e18  # 127 years: a longer time is cut to this
 
 
-cdef inline bint spent(Budget *budget) noexcept:
-    """Count a message; whether the budget has come to its end."""
-    budget.left -= 1
-    if budget.left <= 0:
-        return True
-    budget.unlooked -= 1
-    return budget.unlooked <= 0 and look(budget)
-
-
-cdef inline void begin(Budget *budget, int messages, int64_t ns, int64_t now) noexcept:
+cdef inline void budget_start(Budget *budget, int messages, int64_t ns, int64_t now) noexcept:
     """So many messages, and so much time, from now on."""
     budget.left = messages
     budget.raising = False
-    budget.unlooked = budget.looked = 1
-    budget.last = now
-    budget.pace = ns // LOOKS
+    budget.unchecked = budget.checked = 1
+    budget.read_at = now
+    budget.pace = ns // CLOCK_READS
     budget.deadline = now + ns
 
 
-cdef bint look(Budget *budget) noexcept:
-    """Look at the clock, and settle when to look again, from what messages cost lately."""
+cdef inline void budget_start_untimed(Budget *budget, int messages) noexcept:
+    """So many messages, however long they take; exceptions go to the caller."""
+    budget.left = messages
+    budget.raising = True
+    budget.unchecked = budget.checked = INT_MAX
+    budget.read_at = budget.pace = 0
+    budget.deadline = INT64_MAX
+
+
+cdef inline bint budget_spend(Budget *budget) noexcept:
+    """Count a message. Returns whether the budget is spent."""
+    budget.left -= 1
+    if budget.left <= 0:
+        return True
+    budget.unchecked -= 1
+    return budget.unchecked <= 0 and budget_check_clock(budget)
+
+
+cdef bint budget_check_clock(Budget *budget) noexcept:
+    """Read the clock, and decide when to read it again, by what messages have cost lately."""
     cdef int64_t now = zs_now()
-    cdef int64_t each = (now - budget.last) // budget.looked
+    cdef int64_t each = (now - budget.read_at) // budget.checked
     if now >= budget.deadline:
         return True
-    budget.last = now
-    budget.looked = LOOK_MESSAGES
-    if each > budget.pace // LOOK_MESSAGES:
-        budget.looked = <int> max(1, budget.pace // each)
-    budget.unlooked = budget.looked
+    budget.read_at = now
+    budget.checked = MESSAGES_A_READ
+    if each > budget.pace // MESSAGES_A_READ:
+        budget.checked = <int> max(1, budget.pace // each)
+    budget.unchecked = budget.checked
     return False

@@ -4,9 +4,9 @@
 def counters():
     """What was counted since the module was loaded, by name; None in an ordinary build.
 
-    `idle`, `armed`, `ready` and `closed` are sources alive; `msgs` are the core's own zmq_msg_t. When
-    nobody is in the middle of something, `msgs` is 0, `received` is `delivered + dropped + given_up`,
-    and `queued` is `sent + failed + unsent` and what the queues hold.
+    `idle`, `armed`, `ready`, `closed` and `forked` are sources alive; `msgs` are the core's own
+    zmq_msg_t. When no operation is under way, `msgs` is 0, `received` is `delivered + dropped +
+    given_up`, and `queued` is `sent + failed + unsent` and what the queues hold.
     """
     if not zs_counting:
         return None
@@ -15,6 +15,7 @@ def counters():
         "armed": zs_counted(ZS_SOURCES + <int> ARMED),
         "ready": zs_counted(ZS_SOURCES + <int> READY),
         "closed": zs_counted(ZS_SOURCES + <int> CLOSED),
+        "forked": zs_counted(ZS_SOURCES + <int> FORKED),
         "msgs": zs_counted(ZS_MSGS),
         "received": zs_counted(ZS_RECEIVED),
         "delivered": zs_counted(ZS_DELIVERED),

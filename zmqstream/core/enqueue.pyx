@@ -1,105 +1,116 @@
-# What a program gives to be sent: checked, joined where it comes in parts, and queued.
+# What a program gives to be sent: checked, joined where it comes in parts, and put into the outbox;
+# or, if another thread sends it, into the mailbox, until the stream's next turn.
+
+cdef extern from "Python.h":
+    unsigned long long current_thread_id "PyThreadState_GetID"(void *) noexcept
+    void *PyThreadState_Get() noexcept
+
+# Held while a mailbox is opened, or its stream closed: a letter must not be put where nobody looks.
+cdef PyThread_type_lock opening = PyThread_allocate_lock()
 
 
-# -- the public face: sending ---------------------------------------------------------------
+@cython.final
+cdef class PartialMessage:
+    """The parts that one thread has sent with SNDMORE, until the last one comes."""
+    cdef list frames
+    cdef list deliveries
+
+    def __cinit__(self):
+        self.frames = []
+        self.deliveries = []
 
 
-cdef int queue_message(
-    Stream self, object msg, int flags, bint copy, bint track, object callback, object timeout
+cdef int send_message(
+    Stream self, object message, int flags, bint copy, bint track, object callback, object timeout
 ) except -1:
-    cdef SendExtra extra = None
+    """Check what send_multipart() was given, and send it."""
+    cdef Delivery delivery = None
     cdef list trackers
     cdef object frames, tracker
     cdef int64_t deadline
     check_usable(self)
     if (
-        self.parts is None and type(msg) is list and PyList_GET_SIZE(<PyObject *> msg) == 1
+        type(message) is list and PyList_GET_SIZE(<PyObject *> message) == 1
         and copy and not track and callback is None and timeout is None
-        and PyBytes_CheckExact(PyList_GET_ITEM(<PyObject *> msg, 0))
+        and PyBytes_CheckExact(PyList_GET_ITEM(<PyObject *> message, 0))
     ):
-        return enqueue_frames(self, <object> PyList_GET_ITEM(<PyObject *> msg, 0), flags, None)
-    check_callback(callback, "send")
+        return send_frames(self, <object> PyList_GET_ITEM(<PyObject *> message, 0), flags, None)
+    check_callable(callback, "send")
     deadline = deadline_of(timeout, "send")
     trackers = []
-    frames = snapshot(msg, self.sock, copy, track, trackers)
+    frames = snapshot(message, self.sock, copy, track, trackers)
     tracker = tracker_of(trackers) if trackers else None
     if callback is not None or tracker is not None or deadline:
-        extra = SendExtra(callback, context_for(callback), tracker, deadline)
-    check_usable(self)  # again: the snapshot may have run user code, and other threads
-    return enqueue_frames(self, frames, flags, extra)
+        delivery = Delivery(new_callback(callback, "on_send"), tracker, deadline)
+    check_usable(self)  # again: the snapshot may have run user code
+    return send_frames(self, frames, flags, delivery)
 
 
-cdef int enqueue_parts(Stream self, object frames, int flags, SendExtra extra) except -1:
-    """A message that comes in several sends: one item, when its last part is there.
-
-    As items of their own they could be parted: by a peer that refuses one, by an error.
-    """
-    if self.parts is None:
-        self.parts = []
-        self.part_extras = []
-    self.parts.extend(frames if type(frames) is tuple else (frames,))
-    if extra is not None:
-        self.part_extras.append(extra)
-    if flags & SNDMORE:
-        return 0
-    frames = tuple(self.parts) if len(self.parts) > 1 else self.parts[0]
-    extra = join_extras(self.part_extras)
-    self.parts = self.part_extras = None
-    return enqueue_frames(self, frames, flags, extra)
-
-
-cdef int enqueue_frames(Stream self, object frames, int flags, SendExtra extra) except -1:
-    cdef Py_ssize_t size
+cdef inline int send_frames(Stream self, object frames, int flags, Delivery delivery) except -1:
+    """Send a snapshot, in any thread: a message, or a part of one."""
     if flags & SNDMORE or self.parts is not None:
-        return enqueue_parts(self, frames, flags, extra)
-    size = size_of(<PyObject *> frames)
+        return send_part(self, frames, flags, delivery)
+    return send_whole(self, frames, flags, delivery)
+
+
+cdef inline int send_whole(Stream self, object frames, int flags, Delivery delivery) except -1:
+    cdef Py_ssize_t size = size_of(<PyObject *> frames)
+    if not owns(self):
+        return post(self, frames, size, flags, delivery)
+    if self.mailbox is not None and self.mailbox.has_mail:
+        collect_mail(self)  # it was sent before
     if self.out.policy != WAIT and self.out.is_full(size):
-        if not make_room(self, frames, size, extra):
+        if not make_room(self, frames, size, delivery, False):
             return 0
         check_usable(self)  # again: where a drop is logged anything may run
-    if extra is not None and extra.deadline:
-        watch_deadline(self, extra)
-    enqueue_item(self, frames, size, flags, extra)
-    if self.out.queued > self.out.high or self.out.queued_bytes > self.out.high_bytes:
-        self.out.over = True
-    return 0
+    return enqueue(self, frames, size, flags, delivery)
 
 
-cdef inline int enqueue_item(
-    Stream self, object frames, Py_ssize_t size, int flags, SendExtra extra
+cdef inline int enqueue(
+    Stream self, object frames, Py_ssize_t size, int flags, Delivery delivery
 ) except -1:
-    cdef State before
-    self.out.queue.push(frames, size, flags, extra)
-    self.out.queued += 1
-    self.out.queued_bytes += size
-    self.out.peak_queued = max(self.out.peak_queued, self.out.queued)
+    """Put a message into the outbox, and let the stream take a turn."""
     if self.state != READY:
-        before = self.state
-        try:
-            self.reactor.enqueue(self)
-        except BaseException:
-            # The loop could not be woken: what raises has sent nothing, and the next one tries.
-            if self.out.queue.take_back(frames):
-                self.out.removed(size)
-            if self.state == READY:  # and not closed meanwhile, by another thread
-                self.reactor.unlink(self)
-                self.become(before)
-            raise
+        self.reactor.enqueue(self)  # first: if the loop cannot be woken, nothing was sent
+    if delivery is not None and delivery.deadline:
+        self.out.add_deadline(delivery)
+    self.out.put(frames, size, flags, delivery)
     zs_count(ZS_QUEUED, 1)
     return 0
 
 
-cdef SendExtra join_extras(list extras):
-    """Of a message that came in parts: every callback that came with one is told of the message.
+# -- messages that come in parts: queued as a whole, or a refusal or an error could part them ----------
 
-    It expires with the first of them.
-    """
-    cdef SendExtra each, first = None, last = None
+cdef int send_part(Stream self, object frames, int flags, Delivery delivery) except -1:
+    cdef unsigned long long thread = current_thread_id(PyThreadState_Get())
+    cdef PartialMessage partial
+    if self.parts is None:
+        self.parts = {}
+    partial = self.parts.get(thread)
+    if partial is None:
+        if not flags & SNDMORE:  # another thread's message comes in parts
+            return send_whole(self, frames, flags, delivery)
+        partial = self.parts[thread] = PartialMessage()
+    partial.frames.extend(frames if type(frames) is tuple else (frames,))
+    if delivery is not None:
+        partial.deliveries.append(delivery)
+    if flags & SNDMORE:
+        return 0
+    self.parts.pop(thread, None)
+    if not self.parts:
+        self.parts = None
+    frames = tuple(partial.frames) if len(partial.frames) > 1 else partial.frames[0]
+    return send_whole(self, frames, flags, join_deliveries(partial.deliveries))
+
+
+cdef Delivery join_deliveries(list deliveries):
+    """Of a message in parts: each part's callback is called, and it expires with the first of them."""
+    cdef Delivery each, first = None, last = None
     cdef list trackers = []
     cdef int64_t deadline = 0
-    if not extras:
+    if not deliveries:
         return None
-    for each in extras:
+    for each in deliveries:
         if each.deadline and (deadline == 0 or each.deadline < deadline):
             deadline = each.deadline
         if each.tracker is not None:
@@ -108,13 +119,101 @@ cdef SendExtra join_extras(list extras):
             if first is None:
                 first = each
             else:
-                last.further = each
+                last.next_part = each
             last = each
     if first is None:
-        first = SendExtra(None, None, None, 0)
+        first = Delivery()
     first.tracker = tracker_of(trackers)
     first.deadline = deadline
     return first
+
+
+# -- from other threads -------------------------------------------------------------------------------
+
+cdef int post(Stream self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1:
+    """Put a letter into the mailbox, and have the loop collect it."""
+    cdef Posting posting
+    if self.mailbox is None:
+        open_mailbox(self)
+    posting = self.mailbox.put(self.out, (frames, size, flags, delivery), not is_heard(self, delivery))
+    if posting == REFUSED_SHUT:
+        check_open(self)
+        raise OSError("Stream is closed")
+    if posting == REFUSED_FULL:
+        raise queue_full(self)
+    if posting == FIRST:
+        try:
+            self.reactor.post(self)
+        except RuntimeError:
+            if not self.reactor.loop.is_closed():
+                raise  # else: just now; close() will hand it over
+    return 0
+
+
+cdef int open_mailbox(Stream self) except -1:
+    cdef Mailbox mailbox = Mailbox()
+    PyThread_acquire_lock(opening, WAIT_LOCK)
+    if self.mailbox is None:
+        mailbox.is_shut = self.state >= CLOSED
+        self.mailbox = mailbox
+    PyThread_release_lock(opening)
+    return 0
+
+
+cdef int close_for_senders(Stream self) except -1:
+    """Become closed. What other threads send from now on is refused, and not lost."""
+    PyThread_acquire_lock(opening, WAIT_LOCK)
+    become(self, CLOSED)
+    PyThread_release_lock(opening)
+    if self.mailbox is not None:
+        self.mailbox.shut()
+    return 0
+
+
+cdef int collect_mail(Stream self) except -1:
+    """Move what other threads have sent into the outbox."""
+    cdef object letters, frames, failure
+    cdef Delivery delivery
+    cdef Py_ssize_t size, dropped
+    cdef int flags
+    letters, dropped = self.mailbox.take()
+    if dropped:
+        self.counts.dropped += dropped
+        log_drop(self)
+    while letters:
+        frames, size, flags, delivery = letters.popleft()
+        failure = None
+        try:
+            if self.out.policy == WAIT or not self.out.is_full(size) or make_room(
+                self, frames, size, delivery, True
+            ):
+                collect_letter(self, frames, size, flags, delivery)
+        except MemoryError as error:
+            failure = error
+        if failure is not None:
+            self.counts.errors += 1
+            report_outcome(self, frames, delivery, failure, False)
+    return 0
+
+
+cdef int collect_letter(
+    Stream self, object frames, Py_ssize_t size, int flags, Delivery delivery
+) except -1:
+    if self.state < CLOSED:
+        return enqueue(self, frames, size, flags, delivery)
+    # close() is at work, and hands it over
+    self.out.put(frames, size, flags, delivery)
+    zs_count(ZS_QUEUED, 1)
+    return 0
+
+
+cdef Py_ssize_t queued_messages(Stream self) noexcept:
+    """Messages that wait to be handed to libzmq, by whatever thread they were sent."""
+    return self.out.queued + (0 if self.mailbox is None else self.mailbox.count)
+
+
+cdef int64_t queued_bytes(Stream self) noexcept:
+    return self.out.queued_bytes + (0 if self.mailbox is None else self.mailbox.size)
 
 
 cdef int warn_of_unknown(dict kwargs) except -1:

@@ -4,8 +4,6 @@
 # No `except` clause has a `return`, `break` or `continue`: where memory was too short to make the
 # exception a traceback, the code that Cython 3 makes of them crashes.
 
-from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EAGAIN, EINTR, ENOMEM
 
 _logger = logging.getLogger("zmqstream")
 

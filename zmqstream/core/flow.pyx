@@ -1,16 +1,10 @@
 # Flow control: how much may wait to be sent, for how long, and who is told when there is room.
 #
-# - Beyond `high` (messages, or bytes) a queue is `over`, until it has fallen to `low`. Nobody looks
-#   at that for each message that leaves: check_level() does, at the end of every operation.
-# - What is dropped or expires is an outcome like any other. A drop may happen in any thread, in the
-#   middle of a send: it is told in the stream's next turn (`untold`), and kept only if somebody is
-#   there to be told.
-# - A message with a deadline stands in the queue like any other, and in a heap beside it. When its
-#   time is over it leaves a hole in the ring: see SendQueue.withdraw().
+# - Nobody looks at the limits for each message that leaves: check_levels() does, at the end of every
+#   operation.
+# - A dropped or expired message has an outcome like any other. A drop can happen inside send(), so it
+#   is reported in the stream's next turn. It is recorded only if somebody will hear of it.
 
-from heapq import heappop, heappush
-
-from libc.errno cimport ETIMEDOUT
 
 class QueueFull(zmq.Again):
     """A message was refused because its stream's queue is full: see set_write_buffer_limits()."""
@@ -46,7 +40,7 @@ cdef int64_t deadline_of(object timeout, str where) except -1:
     seconds = number_of(timeout, f"{where}: timeout")
     if not seconds > 0:
         raise ValueError(f"{where}: timeout must be more than 0 seconds: {timeout}")
-    return zs_now() + <int64_t> min(seconds * 1e9, LONGEST_NS)
+    return zs_now() + seconds_ns(seconds)
 
 
 cdef Py_ssize_t limit_of(object value, str name) except -1:
@@ -76,18 +70,41 @@ cdef dict POLICIES = {
     "wait": WAIT, "raise": RAISE, "drop_newest": DROP_NEWEST, "drop_oldest": DROP_OLDEST}
 
 
-# -- how much ---------------------------------------------------------------------------------
+cdef Policy policy_of(object policy, Py_ssize_t messages, Py_ssize_t size) except *:
+    """The policy of that name, for limits of so many messages and bytes."""
+    if not isinstance(policy, str) or policy not in POLICIES:
+        raise ValueError(
+            f"set_write_buffer_limits: policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+    if policy != "wait" and messages == size == UNLIMITED:
+        raise ValueError(f"set_write_buffer_limits: policy {policy!r} needs high or high_bytes")
+    if policy != "wait" and (messages == 0 or size == 0):
+        raise ValueError(
+            f"set_write_buffer_limits: with a limit of 0, policy {policy!r} would send nothing")
+    return POLICIES[policy]
 
 
-cdef bint make_room(Stream self, object frames, Py_ssize_t size, SendExtra extra) except -1:
-    """The queue is full. Returns whether the message is to be queued all the same."""
-    self.out.over = True
+# -- how much ---------------------------------------------------------------------------------------
+
+cdef object queue_full(Stream self):
+    return QueueFull(
+        f"the queue of {self!r} is full: {queued_messages(self)} messages of {queued_bytes(self)} bytes, "
+        f"and the limits are {self.get_write_buffer_limits()} (high, low, high_bytes, low_bytes)")
+
+
+cdef bint make_room(
+    Stream self, object frames, Py_ssize_t size, Delivery delivery, bint accepted
+) except -1:
+    """The outbox is full. Returns whether the message is to be put there all the same.
+
+    `accepted`: send() has taken it already, in another thread, which has seen to the policy "raise".
+    """
+    self.out.above_high = True
     if self.out.policy == RAISE:
-        raise QueueFull(
-            f"the queue of {self!r} is full: {self.out.queued} messages of {self.out.queued_bytes} bytes, and "
-            f"the limits are {self.get_write_buffer_limits()} (high, low, high_bytes, low_bytes)")
+        if not accepted:
+            raise queue_full(self)
+        return True
     if self.out.policy == DROP_NEWEST:
-        drop(self, frames, extra)
+        drop(self, frames, delivery)
         return False
     while self.out.is_full(size):
         drop_oldest(self)
@@ -95,169 +112,130 @@ cdef bint make_room(Stream self, object frames, Py_ssize_t size, SendExtra extra
 
 
 cdef int drop_oldest(Stream self) except -1:
-    cdef SendQueue queue = self.out.queue, waiting
-    cdef SendExtra extra
-    cdef object frames
-    if self.out.parked_count:
-        for waiting in self.out.parked.values():
-            if waiting.count:  # where memory was short, one may be empty
-                queue = waiting
-                break
-    extra = queue.take_extra()
-    self.out.removed(queue.items[queue.head].size)
-    frames = queue.pop()
+    cdef Ring ring = self.out.oldest_ring()
+    cdef Delivery delivery = ring.take_delivery()
+    cdef object frames = self.out.take(ring)
     zs_count(ZS_FAILED, 1)
-    if queue is not self.out.queue:
-        unparked(self, queue)
-    return drop(self, frames, extra)
+    return drop(self, frames, delivery)
 
 
-cdef int drop(Stream self, object frames, SendExtra extra) except -1:
-    """A message that is in no queue is dropped: in any thread, in the middle of a send."""
-    self.dropped += 1
-    if (
-        self.send_callback is not None or self.err_callback is not None
-        or (extra is not None and (extra.callback is not None or extra.awaited is not None))
-    ):
-        if self.untold is None:
-            self.untold = deque()
-        self.untold.append((frames, extra, MessageDropped()))
-        if self.state != READY:
-            self.reactor.enqueue(self)
-    elif not self.out.drop_logged:
+cdef int drop(Stream self, object frames, Delivery delivery) except -1:
+    """Drop a message that is not in the outbox."""
+    self.counts.dropped += 1
+    if not is_heard(self, delivery):
+        return log_drop(self)
+    if self.unreported is None:
+        self.unreported = deque()
+    self.unreported.append((frames, delivery, MessageDropped()))
+    if self.state != READY and self.state < CLOSED:
+        self.reactor.enqueue(self)
+    return 0
+
+
+cdef int log_drop(Stream self) except -1:
+    """Log that messages are dropped: once, until the queue has fallen to `low`."""
+    if not self.out.drop_logged:
         self.out.drop_logged = True
         _logger.warning(
             "%r: the queue is full, and messages are dropped; stats().dropped counts them", self)
     return 0
 
 
-cdef bint tell_untold(Stream self, Budget *budget) except -1:
-    """Tell of what was dropped. Returns whether the budget ended it."""
-    cdef object frames, error
-    while self.untold:
-        frames, extra, error = self.untold.popleft()
-        tell(self, frames, extra, error, budget.raising)
-        if self.state == CLOSED:
+cdef bint report_dropped(Stream self, Budget *budget) except -1:
+    """Report what was dropped. Returns whether the budget is spent."""
+    cdef object frames, delivery, error
+    while self.unreported:
+        frames, delivery, error = self.unreported.popleft()
+        report_outcome(self, frames, delivery, error, budget.raising)
+        if self.state >= CLOSED:
             return False
-        if spent(budget):
+        if budget_spend(budget):
             return True
     return False
 
 
-# -- when there is room -----------------------------------------------------------------------
+# -- when there is room -----------------------------------------------------------------------------
 
-
-cdef int check_level(Stream self) except -1:
-    """See whether the queue has fallen as far as somebody waits for."""
-    if self.out.over and self.out.queued <= self.out.low and self.out.queued_bytes <= self.out.low_bytes:
-        self.out.over = self.out.drop_logged = False
-        self.reactor.wake_all(self.drainers)
-        if self.drain_callback is not None and not self.drain_due:
+cdef int check_levels(Stream self) except -1:
+    """See whether the outbox has fallen as far as somebody waits for."""
+    cdef Waiters waiters = self.waiters
+    if self.out.above_high and self.out.fell_to_low():
+        if waiters is not None:
+            wake_futures(self, waiters.room_waiters)
+        if self.drain_callback is not None and not self.drain_scheduled:
             self.reactor.call_soon(self._call_on_drain, ())
-            self.drain_due = True
-    if self.emptiers is not None and self.out.queued == 0:
-        self.reactor.wake_all(self.emptiers)
-        self.emptiers = None
+            self.drain_scheduled = True
+    if waiters is not None and waiters.empty_waiters and queued_messages(self) == 0:
+        wake_futures(self, waiters.empty_waiters)
     return 0
 
 
-cdef int attend(Stream self) except -1:
-    """At the end of an operation: levels and deadlines."""
-    check_level(self)
-    if self.out.timed is not None:
-        set_timer(self)
-    return 0
+# -- for how long -----------------------------------------------------------------------------------
+
+cdef int64_t seconds_ns(double seconds) noexcept:
+    return <int64_t> min(seconds * 1e9, LONGEST_NS)
 
 
-# -- for how long -----------------------------------------------------------------------------
+cdef int set_expiry_timer(Stream self) except -1:
+    """Have _on_expiry() called at the next deadline.
 
-
-cdef int watch_deadline(Stream self, SendExtra extra) except -1:
-    """`extra`'s message is about to be queued, in any thread; the next turn sets the timer."""
-    cdef list fresh = []
-    cdef tuple entry
-    self.out.serial += 1
-    entry = (extra.deadline, self.out.serial, extra)
-    # From here on nothing runs bytecode, and so no other thread.
-    if self.out.timed is None:
-        self.out.timed = fresh
-    elif len(self.out.timed) >= self.out.most_timed:
-        for waiting in self.out.timed:
-            if (<SendExtra> (<tuple> waiting)[2]).queue is not None:
-                heappush(fresh, waiting)
-        self.out.timed = fresh  # not before: memory may be short
-        self.out.most_timed = max(STALE_DEADLINES, 2 * len(fresh))
-    heappush(self.out.timed, entry)
-    return 0
-
-
-cdef int set_timer(Stream self) except -1:
-    """Have _on_expiry() called when the next deadline is over.
-
-    A timer that was set for a message which has gone stays: it costs less than to cancel it.
+    A timer of a message that has left stays: it costs less than to cancel it.
     """
-    cdef int64_t first
-    if self.out.queued == 0:
-        self.out.timed = None
+    cdef int64_t first = self.out.next_deadline()
+    if first == 0 or (self.expiry_timer is not None and first >= self.expiry_at):
         return 0
-    while self.out.timed and (<SendExtra> self.out.timed[0][2]).queue is None:
-        heappop(self.out.timed)
-    if not self.out.timed:
-        self.out.timed = None
-        return 0
-    first = self.out.timed[0][0]
-    if self.timer is None or first < self.timer_at:
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = self.reactor.loop.call_later(
-            max(0, first - zs_now()) * 1e-9, self._on_expiry)
-        self.timer_at = first
-        self.reactor.called = True  # our own loop must not sleep by the timers it knew
+    if self.expiry_timer is not None:
+        self.expiry_timer.cancel()
+    self.expiry_timer = self.reactor.loop.call_later(max(0, first - zs_now()) * 1e-9, self._on_expiry)
+    self.expiry_at = first
+    self.reactor.called = True  # our own loop must not sleep by the timers that it knew
     return 0
 
 
-cdef int expire(Stream self, SendExtra extra, bint raising) except -1:
-    cdef object frames = withdraw(self, extra)
+cdef int expire_overdue(Stream self) except -1:
+    """Expire what is due, within a turn's budget: the timer is set anew for the rest."""
+    cdef Budget budget
+    cdef Delivery delivery
+    cdef int64_t now = zs_now()
+    budget_start(&budget, self.turn_messages, self.turn_ns, now)
+    while self.state < CLOSED:
+        delivery = self.out.take_overdue(now)
+        if delivery is None:
+            break
+        expire(self, delivery, False)
+        if budget_spend(&budget):
+            break
+    return 0
+
+
+cdef bint expire_oldest(Stream self, Ring ring, bint raising) except -1:
+    """Expire the oldest message of `ring` if its time is over. Returns whether it was."""
+    cdef Delivery delivery = ring.first_delivery()
+    if delivery.deadline == 0 or delivery.deadline > zs_now():
+        return False
+    expire(self, delivery, raising)
+    return True
+
+
+cdef int expire(Stream self, Delivery delivery, bint raising) except -1:
+    cdef object frames = self.out.cancel(delivery)
     zs_count(ZS_FAILED, 1)
-    self.expired += 1
+    self.counts.expired += 1
     try:
-        return tell(self, frames, extra, MessageExpired(), raising)
+        report_outcome(self, frames, delivery, MessageExpired(), raising)
     finally:
-        extra.forget()
-
-
-cdef object withdraw(Stream self, SendExtra extra):
-    """Take a message out of the queue where it stands. Returns its frames."""
-    cdef SendQueue queue = extra.queue
-    cdef object frames
-    self.out.removed(queue.at(extra.place).size)
-    frames = queue.withdraw(extra)
-    if queue is not self.out.queue:
-        unparked(self, queue)
-    return frames
-
-
-cdef int expire_overdue(Stream self, SendQueue queue, bint raising) except -1:
-    """Expire the oldest of `queue` if its time is over. Returns whether it was."""
-    cdef SendExtra extra = queue.first_extra()
-    if extra is None or extra.deadline == 0 or extra.deadline > zs_now():
-        return 0
-    expire(self, extra, raising)
-    return 1
+        delivery.release()
+    return 0
 
 
 cdef int end_flow(Stream self) except -1:
     """The stream has been closed: nothing waits any more."""
-    self.out.timed = None
-    if self.timer is not None:
-        self.timer.cancel()
-        self.timer = None
-    while self.untold:
-        _, extra, error = self.untold.popleft()
-        if extra is not None and (<SendExtra> extra).awaited is not None:
-            (<AwaitedSend> (<SendExtra> extra).awaited).tell(error, None)
-    self.drain_callback = self.drain_context = None
-    self.reactor.wake_all(self.drainers)
-    self.reactor.wake_all(self.emptiers)
-    self.emptiers = None
+    cdef object delivery, error
+    if self.expiry_timer is not None:
+        self.expiry_timer.cancel()
+        self.expiry_timer = None
+    while self.unreported:
+        _, delivery, error = self.unreported.popleft()
+        if delivery is not None and (<Delivery> delivery).awaited is not None:
+            (<Delivery> delivery).awaited.report(error, None)
     return 0

@@ -9,12 +9,6 @@
 #   follows, up to the message's last frame;
 # - after a successful zmq_msg_send() the zmq_msg_t is empty and needs no close.
 
-from cpython.buffer cimport PyObject_CheckBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.limits cimport INT_MAX
-from libc.string cimport memcpy
 
 cdef extern from "Python.h":
     void PyList_SET_ITEM(PyObject *list, Py_ssize_t i, PyObject *item) noexcept
@@ -104,11 +98,9 @@ cdef list message_in(void *handle, zmq_msg_t *msg, int size, bint copy, int64_t 
 cdef int receive_next(void *handle, zmq_msg_t *msg) noexcept:
     """Receive a further frame of a message; -1 if the socket or its context has ended."""
     cdef int size
-    cdef int generation = fork_generation
     while True:
         size = lib.msg_recv(msg, handle, DONTWAIT)
-        # A signal may interrupt the look at the socket's mailbox; after fork it always does.
-        if size >= 0 or lib.last_error() != EINTR or generation != fork_generation:
+        if size >= 0 or lib.last_error() != EINTR:  # a signal may interrupt the look at the mailbox
             return size
 
 
@@ -188,7 +180,7 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
     cdef zmq_msg_t *msgs = on_stack
     cdef Py_ssize_t count = PyTuple_GET_SIZE(frames)
     cdef Py_ssize_t ready = 0, sent = 0
-    cdef int code = 0, generation = fork_generation
+    cdef int code = 0
     if count > FRAMES_ON_STACK:
         msgs = <zmq_msg_t *> PyMem_Malloc(count * sizeof(zmq_msg_t))
         if msgs is NULL:
@@ -202,7 +194,7 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
             sent += 1
             continue
         code = lib.last_error()
-        if code == EINTR and sent > 0 and generation == fork_generation:
+        if code == EINTR and sent > 0:
             code = 0  # a signal; the message is half out and must go on
     if code == EAGAIN and sent > 0 and socket_type != TYPE_PAIR:
         # The pipe has ended. Let libzmq drop the rest now, or it drops the next attempt's. (A PAIR

@@ -1,4 +1,11 @@
-# The reactor of somebody else's loop, where it is a guest with one reader.
+# The reactor of somebody else's loop (asyncio's own, uvloop, Tornado's), where it is a guest.
+#
+# An epoll descriptor can itself be polled: the loop gets it as its one reader, however many sources
+# there are. Where there is no epoll, every source is a reader of its own.
+#
+# - A guest has at most one callback scheduled on its loop: `sleeping` is False while it is.
+# - User code anywhere on this loop may have touched raw sockets, and a guest cannot know whether it
+#   did. So it sweeps by a timer, once in SWEEP_NS, for as long as there are sources.
 
 cdef object no_readers(loop):
     return TypeError(
@@ -9,23 +16,19 @@ cdef object no_readers(loop):
 
 @cython.final
 cdef class GuestReactor(Reactor):
-    """On a loop that is not ours: asyncio's own, uvloop, Tornado's.
-
-    An epoll descriptor can itself be polled: the loop gets it as its one reader, however many
-    streams there are. Where there is no epoll, every stream is a reader of its own.
-    """
+    """Gives ZeroMQ sockets their turns in callbacks of a loop that is not ours."""
 
     def __init__(self, loop, poller):
         self.loop = loop
         self.poller = poller
-        self.sleeping = True
-        self.timers = []
+        self.is_guest = self.sleeping = True
 
     def __dealloc__(self):
         if self.epfd >= 0:
             zs_close(self.epfd)
 
     cdef int attach(self) except -1:
+        """Watch the loop's sources, from the first one on."""
         if self.attached:
             return 0
         if self.loop.is_closed():
@@ -34,48 +37,42 @@ cdef class GuestReactor(Reactor):
             self.epfd = zs_epoll_create()
             if self.epfd < 0:
                 raise OSError(errno, f"cannot make an epoll descriptor: {os.strerror(errno)}")
-            try:
-                self.loop.add_reader(self.epfd, self._on_readable)
-            except BaseException as error:
-                zs_close(self.epfd)
-                self.epfd = -1
-                if isinstance(error, NotImplementedError):
-                    raise no_readers(self.loop) from None
-                raise
         self.attached = True
         try:
-            self.timers = [None, None]
-            self.start_timer(0, SWEEP_NS)
-            self.start_timer(1, 2 * SWEEP_NS)
-        except BaseException:
+            if self.epfd >= 0:
+                self.loop.add_reader(self.epfd, self._on_readable)
+            self.start_timer()
+        except BaseException as error:
             self.detach()
+            if isinstance(error, NotImplementedError):
+                raise no_readers(self.loop) from None
             raise
         return 0
 
     cdef int detach(self) except -1:
-        """The last stream has gone: leave no trace in the loop."""
+        """The last source has gone: leave nothing in the loop."""
         if not self.attached:
             return 0
+        self.attached = False
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         if self.epfd >= 0:
-            if self.generation == fork_generation and not self.loop.is_closed():
-                self.loop.remove_reader(self.epfd)  # if memory is short, _on_timer() tries again
+            try:
+                if self.state == LOOP_OPEN and not self.loop.is_closed():
+                    self.loop.remove_reader(self.epfd)
+            except NotImplementedError:
+                pass  # a loop that has none: attach() failed
             zs_close(self.epfd)
             self.epfd = -1
-        self.attached = False
-        return self.stop_timers()
-
-    cdef int start_timer(self, int which, int64_t wait) except -1:
-        """Two timers take turns: should the loop lose one, for want of memory, the other sees it."""
-        self.timers[which] = self.loop.call_later(wait * 1e-9, self._on_timer, which)
-        self.due[which] = zs_now() + wait
         return 0
 
-    cdef int stop_timers(self) except -1:
-        while self.timers:
-            timer = self.timers.pop()
-            if timer is not None:
-                timer.cancel()
+    cdef int start_timer(self) except -1:
+        self.timer = self.loop.call_later(
+            (RETRY_NS if self.retrying else SWEEP_NS) * 1e-9, self._on_timer)
         return 0
+
+    # -- the hooks of a reactor -----------------------------------------------------------------
 
     cdef int watch(self, Source source) except -1:
         cdef int fd = source.fd, code
@@ -85,7 +82,7 @@ cdef class GuestReactor(Reactor):
             if code:
                 raise cannot_poll(source, code)
         else:
-            # our own descriptor: add_reader() would replace somebody else's reader of it
+            # a descriptor of our own: add_reader() would replace somebody else's reader of it
             fd = os.dup(fd)
             try:
                 self.loop.add_reader(fd, self._on_source, source)
@@ -104,119 +101,98 @@ cdef class GuestReactor(Reactor):
             self.loop.remove_reader(source.watched)
         return 0
 
-    cdef int emptied(self) except -1:
+    cdef int on_empty(self) except -1:
         return self.detach()
 
     cdef int check_loop(self) except -1:
         if self.loop.is_closed():
+            if self.thread != zs_thread():
+                raise RuntimeError("the event loop of this stream is closed")
             self.close_sources()
         return 0
 
     cdef int wake(self) except -1:
         """Have dispatch() called soon, once, however many sources become ready until then."""
-        self.check_loop()
-        if self.generation == fork_generation:
-            self.sleeping = False  # first: the loop's thread may run _on_call() before we go on
-            try:
-                self.asked += 1
-                self.call_soon(self._on_call, (self.asked,))
-            except BaseException:
-                self.sleeping = True
-                raise
+        if self.state != LOOP_OPEN or self.loop.is_closed():
+            return 0
+        self.sleeping = False  # first: the loop's thread may run _on_call() before we go on
+        try:
+            self.call_soon(self._on_call, ())
+        except BaseException:
+            self.sleeping = True
+            raise
         return 0
+
+    # -- what the loop calls --------------------------------------------------------------------
 
     def _on_readable(self):
         if not self.end_in_child():
             self.dispatch()
 
     def _on_source(self, Source source):
-        if self.end_in_child():
-            return
-        source.input_due = True
-        self.enqueue(source)
-        self.dispatch()
+        if not self.end_in_child():
+            source.maybe_readable = True
+            self.enqueue(source)
+            self.dispatch()
 
-    def _on_call(self, int64_t asked):
-        if asked != self.asked:
-            return  # given up for lost, and asked for again
-        self.answered = asked
+    def _on_call(self):
         self.sleeping = True
         self.dispatch()
 
-    cdef bint end_in_child(self) except -1:
-        """The parent's loop runs in a forked child, and a descriptor is readable: end the loop.
-
-        It stays readable until the parent looks, and is not ours to take out of the epoll set,
-        which is the parent's too: the child would spin.
-        """
-        if not self.told_in_child():
-            return False
-        self.loop.stop()
-        return True
-
-    cdef bint told_in_child(self) except -1:
-        """Whether this is a forked child: then that is reported."""
-        if self.generation == fork_generation:
-            return False
-        try:
-            self.check()
-        except RuntimeError as error:
-            self.loop.call_exception_handler(
-                {"message": "the streams of this event loop are not usable", "exception": error})
-        return True
-
-    def _on_timer(self, int which):
-        cdef int other = 1 - which
-        cdef int64_t pace = RETRY_NS if self.retrying else SWEEP_NS
-        cdef int64_t wait = self.due[other] - zs_now()  # for the other one
-        # else it is lost, or late, or was to come at the slower pace
-        cdef bint under_way = 0 < wait <= pace + pace // 8
-        if self.told_in_child():
-            self.stop_timers()
-        if not self.timers:
+    def _on_timer(self):
+        self.timer = None
+        if self.report_fork():
             return
-        # User code anywhere in this loop may have touched raw sockets, and it cannot be known
-        # whether it did: look at the pace of SWEEP_NS for as long as there are streams.
-        self.start_timer(which, (wait if under_way else pace) + pace)
-        if not self.sources:
-            self.detach()
-            return
-        if not under_way:
-            self.timers[other].cancel()
-            self.start_timer(other, pace)
-        self.epoch += 1
-        # A loop that ran out of memory may have lost our call. One that was asked
-        # for before the last timer has been answered by now.
-        if self.answered < self.asked_then:
-            self.sleeping = True
-        self.asked_then = self.asked
-        self.sweep()
-        while self.cursor:
-            self.sweep()
+        self.thread = zs_thread()
+        self.sweeper.epoch += 1
+        self.now = zs_now()
+        self.start_timer()  # before user code runs
+        self.sweeper.sweep(self.sources, PY_SSIZE_T_MAX)
         if self.retrying:
-            self.now = zs_now()
             self.retry_all()
         if self.ready.first is not NULL or self.current is not None:  # it runs inside a callback
             self.dispatch()
 
+    cdef bint end_in_child(self) except -1:
+        """The parent's loop runs in a forked child, and a descriptor is readable: end the loop.
+
+        It stays readable until the parent looks, and is not ours to take out of the epoll set, which is
+        the parent's too: the child would spin.
+        """
+        if not self.report_fork():
+            return False
+        self.loop.stop()
+        return True
+
+    cdef bint report_fork(self) except -1:
+        """Whether this is a forked child: then that is reported."""
+        if self.state != LOOP_FORKED:
+            return False
+        self.loop.call_exception_handler(
+            {"message": "the streams of this event loop are not usable", "exception": forked_error()})
+        return True
+
     cdef int dispatch(self) except -1:
         """Poll without waiting, give turns, and have the rest called soon."""
-        cdef bint call_pending = not self.sleeping
-        if self.generation != fork_generation or not self.attached:
+        cdef bint scheduled = not self.sleeping
+        if self.state != LOOP_OPEN or not self.attached:
             return 0
-        self.epoch += 1  # the loop ran other handles
+        self.thread = zs_thread()
+        self.sweeper.epoch += 1  # the loop ran other handles
         self.sleeping = False
         try:
             if self.epfd >= 0:
                 self.poll_epoll(0, None)
-            self.serve(self.current)
-            if self.suspects:
-                self.sweep_suspects()
+            self.enqueue_posted()
+            self.dispatch_nested(self.current)
+            self.sweeper.sweep_touched()
             if self.ready.first is not NULL:
                 self.run_pass()
         finally:
-            if not call_pending:
+            if not scheduled:
                 self.sleeping = True
-                if (self.ready.first is not NULL or self.suspects) and self.attached:
+                if self.attached and (
+                    self.ready.first is not NULL or self.sweeper.touched or self.has_posted
+                ):
                     self.wake()
         return 0

@@ -2,6 +2,5 @@
 cdef class SocketHandler(Source):
     """A ZeroMQ socket in IOLoop.add_handler(): level-triggered, as for any other descriptor."""
     cdef object py_socket
-    cdef object callback        # called as callback(socket, events)
-    cdef object context
+    cdef Callback callback      # called as callback(socket, events)
     cdef int mask               # POLLIN, POLLOUT

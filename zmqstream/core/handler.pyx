@@ -8,8 +8,7 @@ cdef class SocketHandler(Source):
     def __init__(self, socket, Reactor reactor, callback, int mask):
         cdef int fd = socket_fd(socket)
         self.py_socket = socket
-        self.callback = callback
-        self.context = PyContext_CopyCurrent()
+        self.callback = Callback("a handler", callback)
         self.open_source(socket, origin_of(socket), fd, reactor)
         try:
             self.update(mask)
@@ -22,7 +21,7 @@ cdef class SocketHandler(Source):
 
     def update(self, int mask):
         """Ask for other events: zmq.POLLIN and zmq.POLLOUT."""
-        if self.state == CLOSED:
+        if self.state >= CLOSED:
             self.reactor.check()
             raise zmq_error(ENOTSOCK)
         self.mask = mask
@@ -30,35 +29,36 @@ cdef class SocketHandler(Source):
 
     def close(self):
         """End it; the socket stays open."""
-        self.become(CLOSED)
+        become(self, CLOSED)
         self.reactor.remove(self)
         self.sock = self.origin = None
-
-    cdef int wanted(self) noexcept:
-        return self.mask
 
     cdef int turn(self) except -1:
         cdef int events
         try:
             events = self.read_events()
-            if self.state != CLOSED and events > 0 and events & self.mask:
-                self.reactor.epoch += 1
-                self.context.copy().run(self.callback, self.py_socket, events & self.mask)
+            if self.state < CLOSED and events & self.mask:
+                self.reactor.sweeper.epoch += 1
+                self.callback.context.copy().run(
+                    self.callback.function, self.py_socket, events & self.mask)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # IOLoop has reported its user's: this is IOLoop's own
-            report(self.reactor.loop, "a handler", self, self.callback, error)
+            report(self.reactor.loop, self.callback.what, self, self.callback.function, error)
         finally:
-            self.leave()
+            self.finish(LOOK)
         return 0
 
-    cdef int failed(self, int code) except -1:
-        error = zmq_error(code)
+    cdef int interest(self) noexcept:
+        return self.mask
+
+    cdef int on_socket_error(self, int code) except -1:
+        cdef object error = zmq_error(code)
         self.close()
         if code != ETERM:
-            report(self.reactor.loop, "poll", self, self.callback, error)
+            report(self.reactor.loop, "poll", self, self.callback.function, error)
         return 0
 
-    cdef int orphan(self) except -1:
-        self.become(CLOSED)
+    cdef int on_loop_closed(self) except -1:
+        become(self, CLOSED)
         return 0

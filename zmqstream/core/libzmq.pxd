@@ -15,6 +15,7 @@ cdef enum:
 
     TYPE_PAIR = 0
     TYPE_ROUTER = 6
+    TYPE_STREAM = 11
 
     # libzmq numbers its own errors from here (ZMQ_HAUSNUMERO in zmq.h)
     EFSM = 156384763

@@ -5,7 +5,6 @@
 # pyzmq's own extension module. pyzmq's wheels carry it under a hashed name, which is why the way
 # leads through that module.
 
-from zmq.backend.cython import _zmq as _pyzmq_extension
 
 cdef LibZmq lib
 

@@ -7,24 +7,40 @@ cdef enum Policy:               # what becomes of a message beyond the limits
 
 @cython.final
 cdef class Outbox:
-    cdef SendQueue queue
-    cdef dict parked            # ROUTER: {peer: SendQueue} of peers that refused; None: never
-    cdef Py_ssize_t parked_count      # messages in it
-    cdef bytes next_parked      # whom unpark() begins with; None, or gone: with the first
-    cdef Py_ssize_t queued      # messages that wait: in `queue` and in `parked`
-    cdef int64_t queued_bytes
-    cdef Py_ssize_t peak_queued
+    cdef readonly Ring ring
+    cdef readonly dict parked   # {routing id: Ring} of peers without room; None: never any
+    cdef readonly Py_ssize_t parked_count      # messages in `parked`
+    cdef bytes next_parked      # the peer to be tried first next time; None, or gone: the first
+    cdef readonly Py_ssize_t queued            # messages that wait, in `ring` and in `parked`
+    cdef readonly int64_t queued_bytes
+    cdef readonly Py_ssize_t peak_queued
     cdef Py_ssize_t high        # messages: more are too many...
-    cdef Py_ssize_t low         # ...until so few are left
+    cdef Py_ssize_t low         # ...until no more than so many are left
     cdef Py_ssize_t high_bytes  # likewise
     cdef Py_ssize_t low_bytes
     cdef Policy policy
-    cdef bint over              # the queue was too long, and has not fallen to `low` since
+    cdef readonly bint above_high  # it was above `high`, and has not fallen to `low` since
     cdef bint drop_logged       # a drop was logged since then
-    cdef list timed             # a heap of (deadline, serial, SendExtra), or None
-    cdef Py_ssize_t most_timed  # it is made anew when it has so many
+    cdef list deadlines         # a heap of (deadline, serial, Delivery); None: empty
+    cdef Py_ssize_t most_deadlines  # messages that have left are removed from a heap of this size
     cdef int64_t serial         # of the last one
 
-    cdef int removed(self, Py_ssize_t size) noexcept
-    cdef bint has_limits(self) noexcept
-    cdef bint is_full(self, Py_ssize_t size) noexcept
+    cpdef int put(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1
+    cpdef object take(self, Ring ring)
+    cdef int discard(self, Ring ring) except -1
+    cpdef object cancel(self, Delivery delivery)
+    cpdef int park(self, bytes peer) except -1
+    cdef int unparked(self, Ring ring) except -1
+    cpdef list parked_peers(self)
+    cpdef Ring oldest_ring(self)
+    cpdef int set_limits(
+        self, Py_ssize_t high, Py_ssize_t low, Py_ssize_t high_bytes, Py_ssize_t low_bytes,
+        Policy policy) except -1
+    cpdef bint has_limits(self)
+    cpdef bint is_full(self, Py_ssize_t size)
+    cdef int check_high(self) noexcept
+    cpdef bint fell_to_low(self)
+    cpdef int add_deadline(self, Delivery delivery) except -1
+    cpdef int64_t next_deadline(self) except -1
+    cpdef Delivery take_overdue(self, int64_t now)
+    cpdef int clear(self) except -1

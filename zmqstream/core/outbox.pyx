@@ -1,29 +1,184 @@
-# What waits to be sent.
+# What waits to be sent: a ring of messages, its limits, its deadlines, and what is parked.
+#
+# - Beyond `high` (messages, or bytes) the outbox is `above_high`, until it has fallen to `low`.
+# - A message with a deadline stands in the ring like any other, and in a heap beside it. It leaves
+#   the heap when its time comes, or when the heap has grown too long.
+# - A message that one peer has no room for is parked: it moves to a ring of that peer's own. So
+#   nobody waits for room at somebody else's, and the order for each peer holds.
 
 cdef enum:
-    STALE_DEADLINES = 64  # in the heap, of messages that have gone, before it is made anew
+    STALE_DEADLINES = 64  # so many may stand in the heap although their messages have left
 
 
-cdef Py_ssize_t UNLIMITED = sys.maxsize
+cdef Py_ssize_t UNLIMITED = PY_SSIZE_T_MAX
+
 
 @cython.final
 cdef class Outbox:
+    """Messages that wait, in the order in which each peer gets them."""
+
     def __cinit__(self):
-        self.queue = SendQueue()
+        self.ring = Ring()
         self.high = self.low = self.high_bytes = self.low_bytes = UNLIMITED
         self.policy = WAIT
-        self.most_timed = STALE_DEADLINES
+        self.most_deadlines = STALE_DEADLINES
 
-    cdef inline int removed(self, Py_ssize_t size) noexcept:
-        """A message of `size` bytes leaves the queue for good."""
-        self.queued -= 1
-        self.queued_bytes -= size
+    cpdef int put(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1:
+        """Add a message behind the others."""
+        self.ring.push(frames, size, flags, delivery)
+        self.queued += 1
+        self.queued_bytes += size
+        if self.queued > self.peak_queued:
+            self.peak_queued = self.queued
+        self.check_high()
         return 0
 
-    cdef bint has_limits(self) noexcept:
+    cpdef object take(self, Ring ring):
+        """Take the oldest message of `ring`, whose Delivery was taken before. Returns its frames."""
+        cdef object frames
+        self.queued -= 1
+        self.queued_bytes -= ring.oldest().size
+        frames = ring.pop()
+        if ring is not self.ring:
+            self.unparked(ring)
+        return frames
+
+    cdef inline int discard(self, Ring ring) except -1:
+        """As take(): without the frames."""
+        cdef PyObject *frames
+        self.queued -= 1
+        self.queued_bytes -= ring.oldest().size
+        frames = ring.pop_frames()
+        if ring is not self.ring:
+            self.unparked(ring)
+        Py_XDECREF(frames)  # last: a destructor may run
+        return 0
+
+    cpdef object cancel(self, Delivery delivery):
+        """Take a message that has a Delivery, wherever it waits. Returns its frames."""
+        cdef Ring ring = delivery.ring
+        cdef object frames
+        self.queued -= 1
+        self.queued_bytes -= ring.at(delivery.place).size
+        frames = ring.cancel(delivery)
+        if ring is not self.ring:
+            self.unparked(ring)
+        return frames
+
+    # -- parked messages ------------------------------------------------------------------------
+
+    cpdef int park(self, bytes peer) except -1:
+        """Move the oldest message of the ring to those that wait for `peer` to have room."""
+        cdef Entry *entry
+        cdef Ring parked
+        cdef int64_t first = self.ring.first
+        if self.parked is None:
+            self.parked = {}
+        parked = self.parked.get(peer)
+        if parked is None:
+            parked = Ring()
+            parked.peer = peer
+            if self.ring.first != first or peer in self.parked:
+                return 0  # the garbage collector ran, and with it user code that sends
+        entry = self.ring.oldest()
+        # before it leaves the ring: memory may be short
+        parked.push(<object> entry.frames, entry.size, entry.flags, self.ring.first_delivery())
+        self.parked[peer] = parked
+        self.parked_count += 1
+        self.ring.take_delivery()
+        self.ring.pop()
+        return 0
+
+    cdef int unparked(self, Ring ring) except -1:
+        """A message has left `ring`, which is a peer's."""
+        self.parked_count -= 1
+        if ring.count == 0 and self.parked.get(ring.peer) is ring:
+            del self.parked[ring.peer]
+        return 0
+
+    cpdef list parked_peers(self):
+        """Peers with parked messages: those first that wait for their turn to be tried."""
+        cdef list peers = list(self.parked)
+        cdef Py_ssize_t first = peers.index(self.next_parked) if self.next_parked in self.parked else 0
+        return peers[first:] + peers[:first]
+
+    cpdef Ring oldest_ring(self):
+        """Whose oldest message is dropped first: that of the peer that has been without room longest."""
+        if self.parked_count:
+            return next(iter(self.parked.values()))
+        return self.ring
+
+    # -- limits ---------------------------------------------------------------------------------
+
+    cpdef int set_limits(
+        self, Py_ssize_t high, Py_ssize_t low, Py_ssize_t high_bytes, Py_ssize_t low_bytes,
+        Policy policy
+    ) except -1:
+        self.high, self.low, self.high_bytes, self.low_bytes = high, low, high_bytes, low_bytes
+        self.policy = policy
+        return self.check_high()
+
+    cpdef bint has_limits(self):
         return self.high != UNLIMITED or self.high_bytes != UNLIMITED
 
-    cdef bint is_full(self, Py_ssize_t size) noexcept:
-        """Whether a message of `size` bytes is one too many. To an empty queue none is."""
+    cpdef bint is_full(self, Py_ssize_t size):
+        """Whether a message of `size` bytes would exceed a limit. An empty outbox accepts any."""
         return self.queued > 0 and (
             self.queued + 1 > self.high or self.queued_bytes + size > self.high_bytes)
+
+    cdef inline int check_high(self) noexcept:
+        if self.queued > self.high or self.queued_bytes > self.high_bytes:
+            self.above_high = True
+        return 0
+
+    cpdef bint fell_to_low(self):
+        """Whether it was above `high` and has now fallen to `low`. True once."""
+        if self.above_high and self.queued <= self.low and self.queued_bytes <= self.low_bytes:
+            self.above_high = self.drop_logged = False
+            return True
+        return False
+
+    # -- deadlines ------------------------------------------------------------------------------
+
+    cpdef int add_deadline(self, Delivery delivery) except -1:
+        """The message of `delivery`, which is about to be put, has a deadline."""
+        self.serial += 1
+        if self.deadlines is None:
+            self.deadlines = []
+        elif len(self.deadlines) >= self.most_deadlines:
+            waiting = [entry for entry in self.deadlines if (<Delivery> entry[2]).ring is not None]
+            heapify(waiting)
+            self.deadlines = waiting
+            self.most_deadlines = max(STALE_DEADLINES, 2 * len(waiting))
+        heappush(self.deadlines, (delivery.deadline, self.serial, delivery))
+        return 0
+
+    cpdef int64_t next_deadline(self) except -1:
+        """The earliest deadline of a message that waits; 0: there is none."""
+        if self.deadlines is None:
+            return 0
+        while self.deadlines and (self.queued == 0 or (<Delivery> self.deadlines[0][2]).ring is None):
+            heappop(self.deadlines)
+        if not self.deadlines:
+            self.deadlines = None
+            return 0
+        return self.deadlines[0][0]
+
+    cpdef Delivery take_overdue(self, int64_t now):
+        """The Delivery of a message whose time is over, which still waits; None: there is none."""
+        cdef int64_t deadline = self.next_deadline()
+        if deadline == 0 or deadline > now:
+            return None
+        return heappop(self.deadlines)[2]
+
+    cpdef int clear(self) except -1:
+        """Drop all messages."""
+        cdef Ring ring
+        for ring in [self.ring, *(self.parked or {}).values()]:
+            while ring.count:
+                zs_count(ZS_UNSENT, 1)
+                ring.take_delivery()
+                ring.pop()
+        self.parked = self.deadlines = None
+        self.parked_count = self.queued = self.queued_bytes = 0
+        return 0

@@ -1,18 +1,19 @@
 @cython.final
-cdef class HomeReactor(Reactor):
+cdef class OwnLoopReactor(Reactor):
     """On our own EventLoop: the reactor is the loop's selector."""
     cdef object selector        # a selectors.DefaultSelector with asyncio's descriptors
     cdef object base_select     # its own select(), for the poller "selectors"
     cdef readonly dict keys     # {fd: SelectorKey} of asyncio's descriptors, for "epoll"
     cdef public object on_poll  # called before (True) and after (False) each poll, and in close() (None)
-    cdef object loop_ready      # asyncio's queue of handles; None: unknown, see nothing_changed()
+    cdef object loop_ready      # asyncio's queue of handles; None: unknown, see has_news()
     # asyncio's heap of timers at the beginning of select(), its length and its head
     cdef object timers
     cdef Py_ssize_t timer_count
     cdef object timer_head
 
     cdef list poll_once(self, int64_t deadline)
+    cdef double sleep_for(self, int64_t deadline, double sweep_wait) noexcept
     cdef list poll(self, double timeout)
     cdef list poll_selected(self, double timeout)
     cdef int remember_loop(self) except -1
-    cdef bint nothing_changed(self) except -1
+    cdef bint has_news(self) except -1

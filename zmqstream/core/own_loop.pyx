@@ -17,7 +17,7 @@ def _nothing():
 
 
 @cython.final
-cdef class HomeReactor(Reactor):
+cdef class OwnLoopReactor(Reactor):
     """The selector of our own EventLoop: `select()` also gives ZeroMQ sockets their turns."""
 
     def __init__(self, loop, selector, base_select, poller):
@@ -31,49 +31,46 @@ cdef class HomeReactor(Reactor):
 
     def bind_loop(self):
         """Learn how to see that asyncio has nothing to do: after the loop's own __init__."""
-        # These names are private to BaseEventLoop, the same since Python 3.4. Where one is
-        # missing, select() returns to asyncio after each pass, which is slower and as correct.
+        # These names are private to BaseEventLoop, the same since Python 3.4. Where one is missing,
+        # select() returns to asyncio after each pass, which is slower and as correct.
         loop = self.loop
         if hasattr(loop, "_ready") and hasattr(loop, "_stopping") and hasattr(loop, "_scheduled"):
             self.loop_ready = loop._ready
 
     def step_aside(self, int fd):
         """asyncio is to watch `fd`: a source that does watches a duplicate from now on."""
-        cdef Source source
+        cdef Source source = self.by_fd.get(fd)
         cdef int duplicate, code
-        if self.epfd < 0 or not 0 <= fd < self.by_fd_size or self.by_fd[fd] is NULL:
+        if self.epfd < 0 or source is None:
             return
-        source = <Source> self.by_fd[fd]
         if source.handle() is NULL:
-            source.failed(ENOTSOCK)  # closed directly, and the number is in use again
+            source.on_socket_error(ENOTSOCK)  # closed directly, and the number is in use again
         elif source.watched == fd:
             duplicate = os.dup(fd)
-            try:
-                self.map_fd(source, duplicate)
-                code = epoll_add(self.epfd, duplicate)
-                if code:
-                    raise cannot_poll(source, code)
-            except BaseException:
-                self.unmap_fd(source, duplicate)
+            code = epoll_add(self.epfd, duplicate)
+            if code:
                 zs_close(duplicate)
-                raise
+                raise cannot_poll(source, code)
+            self.by_fd.put(duplicate, source)
             zs_epoll_remove(self.epfd, fd)
             source.watched = duplicate
-            source.input_due = True
+            source.maybe_readable = True
             self.enqueue(source)
 
     def close(self):
-        """Let go of all sources; the loop is being closed."""
+        """Release all sources; the loop is being closed."""
         if self.on_poll is not None:
             self.on_poll(None)
             self.on_poll = None
         self.close_sources()
         self.epfd = -1
 
+    # -- the hooks of a reactor -----------------------------------------------------------------
+
     cdef int watch(self, Source source) except -1:
         cdef int fd = source.fd, code = 0
         if self.poller != "epoll":
-            # always our own descriptor: asyncio may come to watch the other one at any time
+            # always a descriptor of our own: asyncio may come to watch the other one at any time
             fd = os.dup(fd)
             try:
                 self.selector.register(fd, EVENT_READ, source)
@@ -107,25 +104,24 @@ cdef class HomeReactor(Reactor):
     cdef int wake(self) except -1:
         # only another thread finds us sleeping
         self.sleeping = False
-        try:
-            self.loop.call_soon_threadsafe(_nothing)
-        except BaseException:
-            self.sleeping = True
-            raise
+        self.loop.call_soon_threadsafe(_nothing)
         return 0
+
+    # -- the selector ---------------------------------------------------------------------------
 
     def select(self, timeout=None):
         """As `selectors.BaseSelector.select`; ZeroMQ sockets are dispatched meanwhile.
 
-        Stays here, and spends nothing on asyncio, as long as neither its descriptors, its timers
-        nor its queue of handles have anything for it.
+        Stays here, and spends nothing on asyncio, as long as neither its descriptors, its timers nor
+        its queue of handles have anything for it.
         """
         cdef double wait = -1
         cdef int64_t deadline = INT64_MAX
         cdef list fired
         cdef Source outer = self.current
         self.check()
-        self.epoch += 1  # asyncio ran handles
+        self.thread = zs_thread()
+        self.sweeper.epoch += 1  # asyncio ran handles
         self.now = zs_now()
         if timeout is not None:
             wait = timeout
@@ -134,51 +130,60 @@ cdef class HomeReactor(Reactor):
         self.remember_loop()
         self.current = None  # a loop inside a callback is a loop like any other
         try:
-            self.later_to_ready()
+            self.start_next_pass()
             while True:
                 if outer is not None:
-                    self.serve(outer)
+                    self.dispatch_nested(outer)
                 fired = self.poll_once(deadline)
+                if self.has_posted:
+                    self.enqueue_posted()
                 if self.ready.first is not NULL:
                     self.run_pass()
                 if fired is not None:
                     return fired
-                if self.called or self.now >= deadline or not self.nothing_changed():
+                if self.called or self.now >= deadline or self.has_news():
                     return []
         finally:
             self.current = outer
             self.timers = self.timer_head = None
 
     cdef list poll_once(self, int64_t deadline):
-        """Poll, and sleep only if nobody is ready and no edge can have been missed."""
-        cdef double wait, due
-        cdef list fired = None
-        if self.suspects:
-            self.sweep_suspects()
+        """Poll, and sleep only if no source is ready and no edge can have been missed."""
+        cdef double sweep_wait
+        cdef list fired
+        if self.has_posted:
+            self.enqueue_posted()
+        if self.sweeper.touched:
+            self.sweeper.sweep_touched()
         if self.retrying and self.now >= self.retry_at:
             self.retry_all()
-        due = self.sweep_wait()
+        sweep_wait = self.sweeper.wait(self.sources, self.now)
         if self.ready.first is not NULL or self.called or self.now >= deadline:
             fired = self.poll(0)
             # a busy loop never sleeps, and sweeps as often as a large one
-            if due >= 0 and self.now >= self.swept_at + SWEEP_NS:
-                self.sweep()
+            if sweep_wait >= 0 and self.sweeper.overdue(self.now):
+                self.sweeper.sweep(self.sources, SWEEP_CHUNK)
             return fired
-        if due == 0:
+        if sweep_wait == 0:
+            # A ping-pong of streams never sleeps, and then never pays for a sweep.
             fired = self.poll(0)
             if fired is not None or self.ready.first is not NULL:
                 return fired
-            self.sweep()
+            self.sweeper.sweep(self.sources, SWEEP_CHUNK)
             if self.ready.first is not NULL or self.called:
                 return None
-            due = self.sweep_wait()
-        wait = -1 if deadline == INT64_MAX else max(0, deadline - self.now) * 1e-9
-        if due >= 0 and (wait < 0 or due < wait):
-            wait = due
-        due = self.retry_wait()
-        if due >= 0 and (wait < 0 or due < wait):
-            wait = due
-        return self.poll(wait)
+            sweep_wait = self.sweeper.wait(self.sources, self.now)
+        return self.poll(self.sleep_for(deadline, sweep_wait))
+
+    cdef double sleep_for(self, int64_t deadline, double sweep_wait) noexcept:
+        """How long to poll, in seconds: until asyncio's deadline, a sweep or a retry; -1: for ever."""
+        cdef double wait = -1 if deadline == INT64_MAX else max(0, deadline - self.now) * 1e-9
+        cdef double retry_wait = self.retry_wait()
+        if sweep_wait >= 0 and (wait < 0 or sweep_wait < wait):
+            wait = sweep_wait
+        if retry_wait >= 0 and (wait < 0 or retry_wait < wait):
+            wait = retry_wait
+        return wait
 
     cdef list poll(self, double timeout):
         if self.on_poll is None:
@@ -195,17 +200,19 @@ cdef class HomeReactor(Reactor):
         cdef list fired = None
         if self.epfd >= 0:
             return self.poll_epoll(timeout, self.keys)
-        self.polls += 1
-        self.sleeps += timeout != 0
+        self.counts.polls += 1
+        self.counts.sleeps += timeout != 0
         self.sleeping = timeout != 0
         try:
+            if self.has_posted:
+                timeout = 0  # by a thread that found us awake
             events = self.base_select(None if timeout < 0 else timeout)
         finally:
             self.sleeping = False
         self.now = zs_now()
         for key, mask in events:
             if isinstance(key.data, Source):
-                (<Source> key.data).input_due = True
+                (<Source> key.data).maybe_readable = True
                 self.enqueue(<Source> key.data)
             else:
                 if fired is None:
@@ -221,11 +228,11 @@ cdef class HomeReactor(Reactor):
         self.timer_head = self.timers[0] if self.timer_count else None
         return 0
 
-    cdef bint nothing_changed(self) except -1:
-        """Whether asyncio would come straight back with the same timeout."""
+    cdef bint has_news(self) except -1:
+        """Whether asyncio would do anything but come straight back with the same timeout."""
         if self.loop_ready is None or len(self.loop_ready) or self.loop._stopping:
-            return False
+            return True
         timers = self.loop._scheduled
         if timers is not self.timers or len(timers) != self.timer_count:
-            return False
-        return self.timer_count == 0 or timers[0] is self.timer_head
+            return True
+        return self.timer_count > 0 and timers[0] is not self.timer_head

@@ -4,6 +4,7 @@ cdef extern from "platform.h" nogil:
     ctypedef struct zs_event:
         pass
     int64_t zs_now()
+    uintptr_t zs_thread()
     int zs_epoll_create()
     int zs_epoll_add(int epfd, int fd)
     int zs_epoll_remove(int epfd, int fd)

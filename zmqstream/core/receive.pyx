@@ -1,10 +1,9 @@
-# The way in: from libzmq to the callback, in a turn and in a flush.
+# The way in: from libzmq to the callback, in a turn.
 
 cdef extern from "Python.h":
     PyObject *PyObject_Vectorcall(
         PyObject *callable, PyObject **args, size_t nargs, PyObject *names) noexcept
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
-    int list_append "PyList_Append"(PyObject *list, PyObject *item) noexcept
 
 cdef extern from *:
     """
@@ -18,127 +17,200 @@ cdef extern from *:
     bint ZS_ONLY_OURS(PyObject *o) noexcept
 
 cdef enum:
-    LARGE_FRAME = 16384    # libzmq's copy of a larger frame is let go before the callback runs
+    LARGE_FRAME = 16384    # libzmq's copy of a larger frame is released before the callback runs
 
-cdef enum Receipt:         # why a loop over messages ended
-    NOTHING_LEFT
-    MAILBOX_EMPTY          # nothing left, by a receive that has looked at the whole mailbox
-    BUDGET_SPENT
-    LOOK_AROUND            # `changes` grew
-
-
-cdef inline bint full(Stream self) noexcept:
-    """Whether as many coroutines of on_recv's callback are alive as may be."""
-    return (
-        self.max_alive > 0
-        and self.starting + (0 if self.alive is None else len(self.alive)) >= self.max_alive
-    )
+# What a loop over messages returns is an Ending: DRAINED (libzmq has no more), MORE (the budget is
+# spent), or LOOK (nothing can be received now); or else
+cdef enum:
+    LOOK_AROUND = 10       # `changes` grew, or the receiver is full
 
 
-cdef int rest(Stream self, bint drained) except -1:
-    """Be ready, armed or idle."""
-    if drained and self.out.queue.count == 0 and not self.untold:
-        # The last libzmq call was a receive that found nothing. Before it says so,
-        # zmq_msg_recv(DONTWAIT) processes the whole mailbox, as a look at EVENTS does.
-        self.checked = self.reactor.epoch
-        self.become(ARMED if self.wanted() else IDLE)
-        return self.reactor.unlink(self)
-    Source.settle(self)
-    if self.untold and self.state != CLOSED:
-        self.reactor.enqueue_later(self)  # dropped in a callback that no turn has called, or cut
-    elif self.state == ARMED and self.out.queue.count and not self.blocked:
-        # POLLOUT does not tell what would fail: of a REQ or REP out of turn, to no peer of a
-        # ROUTER. What a flush's limit or an exception left is tried, and learns its outcome.
-        self.reactor.enqueue_later(self)
+cdef inline int receive(Stream self, zmq_msg_t *msg) noexcept:
+    """Receive a message's first frame: the only place that does.
+
+    Returns its size as zmq_msg_recv() does, cut at INT_MAX; or the negative of libzmq's error code.
+    """
+    cdef void *handle = self.handle()
+    cdef int size
+    if handle is NULL:
+        return -ENOTSOCK
+    size = lib.msg_recv(msg, handle, DONTWAIT)
+    if size < 0:
+        return -lib.last_error()
+    zs_count(ZS_RECEIVED, 1)
+    self.counts.messages_in += 1
+    return size
+
+
+cdef int receive_failed(Stream self, int code) except -1:
+    """receive() had no message. Returns an Ending."""
+    self.maybe_readable = False
+    if code == EAGAIN:
+        return DRAINED
+    if code == EINTR:
+        self.maybe_readable = True
+        PyErr_CheckSignals()
+        check_process(self)
+        return MORE  # try again
+    # Not now (a REQ before its request was sent), or never (a PUSH): ZMQ_EVENTS, which finish() reads,
+    # says the same without an error.
+    if code != EFSM and code != ENOTSUP:
+        self.on_socket_error(code)
+    return LOOK
+
+
+cdef list whole_message(Stream self, zmq_msg_t *msg, int size, bint copy):
+    """The message whose first frame is in `msg`.
+
+    If there is no memory for its frames, the message is lost and MemoryError is raised. The next one
+    begins at its own first frame.
+    """
+    cdef list message
+    zs_count(ZS_GIVEN_UP, 1)  # until it is whole
+    if copy and not lib.msg_more(msg):
+        message = [bytes_in(msg, size)]
+        self.counts.bytes_in += PyBytes_GET_SIZE(message[0])
+    else:
+        message = message_in(self.sock.handle, msg, size, copy, &self.counts.bytes_in)
+    zs_count(ZS_GIVEN_UP, -1)
+    return message
+
+
+cdef list append_message(Stream self, list messages, zmq_msg_t *msg, int size, bint copy):
+    """whole_message(), appended to `messages` if there is such a list; a lost one is reported: None."""
+    cdef object failure
+    cdef list message = None
+    try:
+        message = whole_message(self, msg, size, copy)
+        if messages is not None:
+            messages.append(message)
+        return message
+    except Exception as error:
+        zs_count(ZS_GIVEN_UP, message is not None)
+        failure = error
+    report(self.reactor.loop, "receiving", self, None, failure)
+    return None
+
+
+cdef inline int release_large(zmq_msg_t *msg, int size) noexcept:
+    """Release libzmq's copy of a large frame: the callback may take long."""
+    if size > LARGE_FRAME:
+        lib.msg_close(msg)
+        lib.msg_init(msg)
     return 0
 
 
-# -- a turn ---------------------------------------------------------------------------------
+# -- who receives -----------------------------------------------------------------------------------
 
+cdef int set_receiver(
+    Stream self, object function, bint copy, bint with_stream, Py_ssize_t batch, object max_concurrency,
+) except -1:
+    """What on_recv() and its like do. `batch`: messages a call; 0: one, not in a list."""
+    if max_concurrency is not None:
+        if not isinstance(max_concurrency, int):
+            raise TypeError(
+                f"on_recv: max_concurrency must be an int, not {type(max_concurrency).__name__}")
+        if max_concurrency < 1:
+            raise ValueError(f"on_recv: max_concurrency must be at least 1: {max_concurrency}")
+    check_usable(self)
+    check_thread(self, "on_recv")
+    if function is not None:
+        if self.closing:
+            raise OSError("Stream is closed: aclose() has begun")
+        if self.waiters is not None and self.waiters.first() is not None:
+            raise RuntimeError(
+                f"a coroutine awaits a message of {self!r}; await its messages, or have them given to a "
+                "callback, not both")
+    self.changes += 1
+    if function is None:
+        self.receiver = None
+        if self.state == ARMED and self.interest() == 0:
+            become(self, IDLE)
+        return 0
+    self.receiver = Receiver(
+        function, copy, with_stream, batch, min(max_concurrency or 0, INT_MAX))
+    self.maybe_readable = True
+    if self.state != READY:
+        self.reactor.enqueue(self)
+    return 0
+
+
+# -- a turn -----------------------------------------------------------------------------------------
 
 cdef int receive_turn(Stream self, Budget *budget) except -1:
-    """Receive, in the context that on_recv() was called in."""
+    """Receive in the context that on_recv() was called in. Returns an Ending."""
     cdef object context
-    cdef int result = LOOK_AROUND
-    while result == LOOK_AROUND and self.recv_callback is not None and not full(self):
-        context = self.recv_context
+    cdef int ending = LOOK_AROUND
+    while ending == LOOK_AROUND:
+        check_process(self)
+        if self.receiver is None or receiver_is_full(self):
+            return LOOK
+        context = self.receiver.context
         if self.running > 1:
             context = context.copy()  # the loop runs inside our callback: it is entered
         PyContext_Enter(context)
         try:
-            result = receive_batches(self, budget) if self.recv_batch else receive_loop(self, budget)
+            ending = receive_batches(self, budget) if self.receiver.batch else receive_loop(self, budget)
         finally:
             PyContext_Exit(context)
-    return result
+    return ending
 
 
 cdef int receive_loop(Stream self, Budget *budget) except -1:
-    """The way in, as long as nothing changes. Returns a Receipt."""
+    """Receive and deliver, as long as nothing changes."""
     cdef zmq_msg_t msg
-    cdef void *handle
-    cdef int size, changes = self.changes, generation = fork_generation
-    cdef bint copy = self.recv_copy
-    cdef object callback = self.recv_callback
+    cdef Receiver receiver = self.receiver
+    cdef CallbackRunner runner = self.runner
+    cdef Sweeper sweeper = self.reactor.sweeper
+    cdef object function = receiver.function
     cdef object message = None
-    cdef Socket sock = self.sock   # as long as `changes` does not grow
-    cdef Socket origin = self.origin
+    cdef int size, changes = self.changes
+    cdef bint copy = receiver.copy
     cdef PyObject *args[3]         # the first is room for a bound method's self
     cdef Py_ssize_t last = 1       # where the message goes
     cdef PyObject *frame
     cdef PyObject *single = NULL   # a list of one frame, used again if nobody kept it
     cdef PyObject *result = NULL
     cdef int64_t began = 0
-    if self.recv_stream:
+    if receiver.with_owner:
         args[1] = <PyObject *> self
         last = 2
     lib.msg_init(&msg)
     zs_count(ZS_MSGS, 1)
     try:
         while True:
-            handle = sock.handle
-            if handle is NULL or origin.handle is NULL:
-                self.failed(ENOTSOCK)
-                return NOTHING_LEFT
-            size = lib.msg_recv(&msg, handle, DONTWAIT)
+            size = receive(self, &msg)
             if size < 0:
-                return receive_failed(self, lib.last_error())
-            zs_count(ZS_RECEIVED, 1)
-            self.messages_in += 1
+                return receive_failed(self, -size)
 
-            if copy and not lib.msg_more(&msg):
-                frame = new_bytes(
-                    <char *> lib.msg_data(&msg), size if size < INT_MAX else lib.msg_size(&msg))
-                if frame is NULL:
-                    zs_count(ZS_GIVEN_UP, 1)
-                    report_pending(self.reactor.loop, "receiving", self, None)
-                    return BUDGET_SPENT
-                if single is NULL:
+            if copy and size < INT_MAX and not lib.msg_more(&msg):
+                # whole_message() for the most frequent case
+                frame = new_bytes(<char *> lib.msg_data(&msg), size)
+                if single is NULL and frame is not NULL:
                     single = new_list(1)
-                    if single is NULL:
-                        zs_count(ZS_GIVEN_UP, 1)
-                        Py_XDECREF(frame)
-                        report_pending(self.reactor.loop, "receiving", self, None)
-                        return BUDGET_SPENT
-                self.bytes_in += PyBytes_GET_SIZE(<object> frame)
+                if single is NULL or frame is NULL:
+                    zs_count(ZS_GIVEN_UP, 1)
+                    Py_XDECREF(frame)
+                    report_pending(self.reactor.loop, "receiving", self, None)
+                    return MORE
+                self.counts.bytes_in += size
                 replace_only_item(single, frame)
                 args[last] = single
             else:
-                message = receive_rest(self, handle, &msg, size, copy)
+                message = append_message(self, None, &msg, size, copy)
                 if message is None:
-                    zs_count(ZS_GIVEN_UP, 1)
-                    return BUDGET_SPENT
+                    return MORE
                 args[last] = <PyObject *> message
-            if (size if message is None else <int> lib.msg_size(&msg)) > LARGE_FRAME:
-                lib.msg_close(&msg)
-                lib.msg_init(&msg)
+                size = <int> lib.msg_size(&msg)
+            release_large(&msg, size)
 
             # for each one: a callback may flush another stream, and the next touch its socket
-            self.reactor.epoch += 1
+            sweeper.epoch += 1
             zs_count(ZS_DELIVERED, 1)
-            if self.timing:
+            if runner.timing:
                 began = zs_now()
             result = PyObject_Vectorcall(
-                <PyObject *> callback, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+                <PyObject *> function, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
             if message is not None:
                 message = None
             if single is not NULL:
@@ -148,28 +220,25 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
                     Py_XDECREF(single)
                     single = NULL
             if result is NULL:
-                report_pending(self.reactor.loop, "the on_recv callback", self, callback)
+                report_pending(self.reactor.loop, "the on_recv callback", self, function)
             if began:
-                account(self, began, "the on_recv callback", callback)
+                runner.account(began, "the on_recv callback", function, self)
                 began = 0
             if result is not NULL:
                 if result is not <PyObject *> None:
-                    received(self, <object> result, callback)
+                    receiver_returned(self, <object> result, function)
                 Py_XDECREF(result)
                 result = NULL
-            if generation != fork_generation:
-                self.reactor.check()
 
-            if self.max_alive and full(self):
-                return LOOK_AROUND
-            if self.changes != changes:
-                return BUDGET_SPENT if spent(budget) else LOOK_AROUND
-            if self.out.queue.count and not self.blocked and send_queued(self, budget):
-                return BUDGET_SPENT
-            if self.changes != changes:
-                return BUDGET_SPENT if spent(budget) else LOOK_AROUND
-            if spent(budget):
-                return BUDGET_SPENT
+            if self.changes != changes or (receiver.max_concurrency and receiver_is_full(self)):
+                return MORE if budget_spend(budget) else LOOK_AROUND
+            if self.out.ring.count and self.write == TO_TRY:
+                if send_queued(self, budget):
+                    return MORE
+                if self.changes != changes:
+                    return MORE if budget_spend(budget) else LOOK_AROUND
+            if budget_spend(budget):
+                return MORE
     finally:
         lib.msg_close(&msg)
         zs_count(ZS_MSGS, -1)
@@ -177,245 +246,137 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
         Py_XDECREF(result)
 
 
+cdef int receiver_returned(Stream self, object result, object function) except -1:
+    """A receive callback returned something."""
+    cdef object task
+    if self.receiver is None or self.receiver.max_concurrency == 0 or not is_awaitable(result):
+        return self.runner.returned(result, function, self)
+    task = self.runner.start_bounded(result, function, self)
+    if task is not None:
+        task.add_done_callback(self._bounded_task_done)
+    return 0
+
+
+# -- batches ----------------------------------------------------------------------------------------
+
 cdef int receive_batches(Stream self, Budget *budget) except -1:
     """As receive_loop(), with lists of messages."""
-    cdef int changes = self.changes, receipt
-    cdef object callback = self.recv_callback, result, failure
+    cdef Receiver receiver = self.receiver
+    cdef int changes = self.changes, ending
     cdef list batch
-    cdef int64_t began
     while True:
         batch = []
-        receipt = fill(self, batch, budget)
+        ending = fill_batch(self, receiver, batch, budget)
         if not batch:
-            return receipt
-        self.reactor.epoch += 1
+            return ending
         zs_count(ZS_DELIVERED, len(batch))
-        began = zs_now() if self.timing else 0
-        result = failure = None
-        try:
-            result = callback(batch)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            failure = error
+        deliver_batch(self, receiver, batch)
         batch = None
-        if failure is not None:
-            report(self.reactor.loop, "the on_recv_batch callback", self, callback, failure)
-            failure = None
-        if began:
-            account(self, began, "the on_recv_batch callback", callback)
-        if result is not None:
-            received(self, result, callback)
-        self.reactor.check_process()
-        if self.changes == changes and not full(self):
-            if self.out.queue.count and not self.blocked and send_queued(self, budget):
-                return BUDGET_SPENT
-        if receipt == BUDGET_SPENT:
-            return BUDGET_SPENT
-        if self.changes != changes or full(self):
+        if self.changes == changes and not receiver_is_full(self):
+            if self.out.ring.count and self.write == TO_TRY and send_queued(self, budget):
+                return MORE
+        if ending == MORE:
+            return MORE
+        if self.changes != changes or receiver_is_full(self):
             return LOOK_AROUND
-        # Once more also if nothing was left: to find nothing costs less than a look at EVENTS.
+        # Once more also if nothing was left: to find nothing costs less than reading ZMQ_EVENTS.
 
 
-cdef int fill(Stream self, list batch, Budget *budget) except -1:
-    """Receive messages into `batch`. Returns a Receipt: LOOK_AROUND if it is full.
+cdef int deliver_batch(Stream self, Receiver receiver, list batch) except -1:
+    """Call the receiver's function with `batch`."""
+    cdef object result = None, failure = None
+    cdef int64_t began = zs_now() if self.runner.timing else 0
+    self.reactor.sweeper.epoch += 1
+    try:
+        result = receiver.function(batch)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        failure = error
+    if failure is not None:
+        report(self.reactor.loop, "the on_recv_batch callback", self, receiver.function, failure)
+    if began:
+        self.runner.account(began, "the on_recv_batch callback", receiver.function, self)
+    if result is not None:
+        receiver_returned(self, result, receiver.function)
+    return check_process(self)
 
-    No error is met, and no signal, while it has messages: they are delivered first. If memory is
-    short, one message is given up, and not those that came before it.
+
+cdef int fill_batch(Stream self, Receiver receiver, list batch, Budget *budget) except -1:
+    """Receive messages into `batch`. Returns an Ending, or LOOK_AROUND if it is full.
+
+    While it has messages, no error and no signal is looked at: the messages are delivered first.
     """
     cdef zmq_msg_t msg
-    cdef void *handle
-    cdef int size, code, kept
-    cdef bint copy = self.recv_copy
-    cdef Py_ssize_t limit = self.recv_batch
-    cdef PyObject *frame
-    cdef PyObject *single
-    cdef list message
+    cdef int size
     lib.msg_init(&msg)
     zs_count(ZS_MSGS, 1)
     try:
-        while len(batch) < limit:
-            handle = self.handle()
-            if handle is NULL:
-                if batch:
-                    return BUDGET_SPENT
-                self.failed(ENOTSOCK)
-                return NOTHING_LEFT
-            size = lib.msg_recv(&msg, handle, DONTWAIT)
+        while len(batch) < receiver.batch:
+            size = receive(self, &msg)
             if size < 0:
-                code = lib.last_error()
-                if code != EAGAIN and batch:
-                    return BUDGET_SPENT
-                return receive_failed(self, code)
-            zs_count(ZS_RECEIVED, 1)
-            self.messages_in += 1
-            if copy and size < INT_MAX and not lib.msg_more(&msg):
-                frame = new_bytes(<char *> lib.msg_data(&msg), size)
-                single = NULL if frame is NULL else new_list(1)
-                if single is NULL:
-                    zs_count(ZS_GIVEN_UP, 1)
-                    Py_XDECREF(frame)
-                    report_pending(self.reactor.loop, "receiving", self, None)
-                    return BUDGET_SPENT
-                self.bytes_in += size
-                PyList_SET_ITEM(single, 0, frame)
-                kept = list_append(<PyObject *> batch, single)
-                Py_XDECREF(single)
-            else:
-                message = receive_rest(self, handle, &msg, size, copy)
-                if message is None:
-                    zs_count(ZS_GIVEN_UP, 1)
-                    return BUDGET_SPENT
-                kept = list_append(<PyObject *> batch, <PyObject *> message)
-            if kept < 0:
-                zs_count(ZS_GIVEN_UP, 1)
-                report_pending(self.reactor.loop, "receiving", self, None)
-                return BUDGET_SPENT
-            if size > LARGE_FRAME:
-                lib.msg_close(&msg)
-                lib.msg_init(&msg)
-            if spent(budget):
-                return BUDGET_SPENT
+                return MORE if size != -EAGAIN and batch else receive_failed(self, -size)
+            if append_message(self, batch, &msg, size, receiver.copy) is None:
+                return MORE
+            release_large(&msg, size)
+            if budget_spend(budget):
+                return MORE
     finally:
         lib.msg_close(&msg)
         zs_count(ZS_MSGS, -1)
     return LOOK_AROUND
 
 
-cdef int received(Stream self, object result, object callback) except -1:
-    """A receive callback returned something: count it if coroutines are bounded."""
-    cdef object task
-    if self.max_alive == 0 or not is_awaitable(result):
-        return returned(self, result, callback)
-    self.starting += 1  # an eager task runs here, and may flush
-    try:
-        task = start(self, result, callback)
-    finally:
-        self.starting -= 1
-    if task is not None:
-        if self.alive is None:
-            self.alive = set()
-        self.alive.add(task)
-        task.add_done_callback(self._alive_done)
+# -- one message, for a coroutine ---------------------------------------------------------------------
+
+cdef int check_receivable(Stream self, Kind kind) except -1:
+    """Raise if no coroutine can receive."""
+    if self.state >= CLOSED or self.handle() is NULL:
+        if self.close_reason is not None:
+            raise self.close_reason
+        if kind == ITEM and self.state == CLOSED and self.reactor is not None:
+            raise StopAsyncIteration
+        check_usable(self)
+    if self.closing:
+        if kind == ITEM:
+            raise StopAsyncIteration
+        raise OSError("Stream is closed: aclose() has begun")
+    if self.receiver is not None:
+        raise RuntimeError(
+            f"{self!r} has a receive callback; await its messages, or have them given to it, not both")
+    if self.runner.debug:
+        check_thread(self, "recv")
     return 0
 
 
-cdef object receive_rest(Stream self, void *handle, zmq_msg_t *msg, int size, bint copy):
-    """The message that begins in `msg`; None if it had to be given up, which was reported."""
-    try:
-        return message_in(handle, msg, size, copy, &self.bytes_in)
-    except BaseException as error:
-        report(self.reactor.loop, "receiving", self, None, error)
-    return None
-
-
-cdef int receive_failed(Stream self, int code) except -1:
-    """zmq_msg_recv() had no message. Returns a Receipt."""
-    if code == EAGAIN:
-        self.input_due = False
-        return MAILBOX_EMPTY
-    if code == EINTR:
-        PyErr_CheckSignals()
-        self.reactor.check()
-        return BUDGET_SPENT  # try again
-    self.input_due = False
-    # Not now (a REQ before its request was sent), or never (a PUSH): a look at EVENTS, which
-    # settle() takes, says the same without an error.
-    if code != EFSM and code != ENOTSUP:
-        self.failed(code)
-    return NOTHING_LEFT
-
-
-# -- in a flush -----------------------------------------------------------------------------
-
-
-cdef int flush_loop(Stream self, int flag, Budget *budget) except -1:
-    cdef bint receive = (flag & POLLIN) != 0
-    cdef bint receiver = self.recv_callback is not None
-    cdef Budget one = budget[0]
-    cdef int before = -1
-    cdef object registered = None, context = None
-    cdef bint drained = False
-    if flag & POLLOUT and self.untold:
-        one.left = INT_MAX  # they are in no queue: no messages that are handled
-        tell_untold(self, &one)
-    try:
-        while budget.left > 0 and budget.left != before and self.state != CLOSED:
-            before = budget.left
-            # Without a receiver messages are dropped, but not those that its callback left behind
-            # when it said on_recv(None).
-            # Nor those that a coroutine waits for.
-            if receive and not full(self) and not self.receivers and (
-                self.recv_callback is not None or not receiver
-            ):
-                if self.recv_callback is not None and self.recv_context is not registered:
-                    if context is not None:
-                        PyContext_Exit(context)
-                        context = None
-                    registered = self.recv_context
-                    # inside our callback it is entered already
-                    context = enter(registered.copy() if self.running > 1 else registered)
-                budget.left -= 1  # also if its callback raises
-                receive = flush_receive(self, &drained)
-                if not receive:
-                    budget.left += 1
-            if (
-                flag & POLLOUT and budget.left > 0 and self.state != CLOSED
-                and self.out.queue.count and not self.blocked
-            ):
-                one.left = 1
-                drained = False
-                try:
-                    send_queued(self, &one)
-                except BaseException:
-                    budget.left -= 1
-                    raise
-                budget.left -= 1 - one.left
-    finally:
-        if context is not None:
-            PyContext_Exit(context)
-    return drained
-
-
-cdef bint flush_receive(Stream self, bint *drained) except -1:
-    """Receive a message, and drop it if nobody wants it. Returns whether there was one."""
+cdef list receive_one(Stream self, bint copy):
+    """A message that is there; None if there is none."""
     cdef zmq_msg_t msg
-    cdef int size, receipt
-    cdef object callback = self.recv_callback
-    cdef object message, result
-    cdef int64_t began
-    cdef void *handle = self.handle()
-    if handle is NULL:
-        self.failed(ENOTSOCK)
-        return False
+    cdef int size
+    cdef list message
     lib.msg_init(&msg)
     zs_count(ZS_MSGS, 1)
     try:
         while True:
-            size = lib.msg_recv(&msg, handle, DONTWAIT)
+            size = receive(self, &msg)
             if size >= 0:
                 break
-            receipt = receive_failed(self, lib.last_error())
-            if receipt != BUDGET_SPENT:
-                drained[0] = receipt == MAILBOX_EMPTY
-                return False
-        zs_count(ZS_RECEIVED, 1)
-        zs_count(ZS_GIVEN_UP, 1)  # until it is there
-        self.messages_in += 1
-        message = message_in(handle, &msg, size, self.recv_copy, &self.bytes_in)
-        zs_count(ZS_GIVEN_UP, -1)
+            if size == -EAGAIN:
+                return None
+            if size == -EFSM and self.out.queued:
+                return None  # a REQ, whose request is still queued
+            if size == -EINTR:
+                PyErr_CheckSignals()
+                check_process(self)
+                continue
+            if size == -ETERM or size == -ENOTSOCK:
+                self.on_socket_error(-size)
+                if size == -ENOTSOCK:
+                    check_open(self)
+            raise zmq_error(-size)
+        message = whole_message(self, &msg, size, copy)
+        zs_count(ZS_DELIVERED, 1)
+        return message
     finally:
         lib.msg_close(&msg)
         zs_count(ZS_MSGS, -1)
-    zs_count(ZS_DROPPED if callback is None else ZS_DELIVERED, 1)
-    if callback is not None:
-        self.reactor.epoch += 1
-        began = zs_now() if self.timing else 0
-        if self.recv_batch:
-            message = [message]
-        result = callback(self, message) if self.recv_stream else callback(message)
-        if began:
-            account(self, began, "the on_recv callback", callback)
-        received(self, result, callback)
-        self.reactor.check_process()
-    return True

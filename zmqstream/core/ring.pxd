@@ -1,44 +1,43 @@
-cdef struct Item:               # a queued message
-    PyObject *frames            # owned: its only frame, or a tuple of frames; NULL: withdrawn
+cdef struct Entry:              # a queued message
+    PyObject *frames            # owned: its only frame, or a tuple of frames; NULL: a tombstone
     Py_ssize_t size             # bytes of all its frames
-    int flags                   # the caller's flags for zmq_msg_send()
-    bint has_extra              # there is a SendExtra of it in SendQueue.extras
+    int flags                   # the sender's flags for zmq_msg_send()
+    bint has_delivery           # its Delivery is in Ring.deliveries
 
 
 @cython.final
-cdef class SendExtra:           # what few messages carry
-    cdef object callback        # on_send for this message alone, or None
-    cdef object context         # the contextvars context it was given in
-    cdef object tracker         # zmq.MessageTracker of what is not copied, or None
-    cdef object awaited         # the AwaitedSend of asend(), or None
-    cdef SendExtra further      # of a message in parts: the next that has a callback, too; or None
-    cdef int64_t deadline       # the clock's time when it expires, ns; 0: never
-    cdef SendQueue queue        # where the message waits; None: it has gone
-    cdef int64_t place          # which one it is there, counted from the queue's beginning
+cdef class Delivery:            # what few messages carry beside their frames
+    cdef Callback callback      # called with the outcome of this message alone, or None
+    cdef object tracker         # zmq.MessageTracker of frames that are not copied, or None
+    cdef AwaitedSend awaited    # who awaits the outcome, or None
+    cdef Delivery next_part     # of a message sent in parts: the next that has a callback, or None
+    cdef readonly int64_t deadline  # the clock's time when the message expires, ns; 0: never
+    cdef readonly Ring ring     # where the message waits; None: it has left
+    cdef int64_t place          # which one it is there, counted from the ring's first message ever
 
-    cdef int forget(self) noexcept
+    cdef int release(self) noexcept
 
 
 @cython.final
-cdef class SendQueue:
-    cdef Item *items            # a ring
+cdef class Ring:
+    cdef Entry *entries
     cdef Py_ssize_t capacity    # a power of two, or 0
-    cdef Py_ssize_t head        # index of the oldest
-    cdef Py_ssize_t count       # items: messages waiting, and holes between them
-    cdef Py_ssize_t holes       # those: items without frames
-    cdef int64_t first          # items that have gone: the place of the oldest
-    cdef object extras          # a deque: the SendExtras of those that have one, oldest first; or None
-    cdef bytes peer             # of a ROUTER's parked messages: whose they are; or None
+    cdef Py_ssize_t head        # index of the oldest entry
+    cdef readonly Py_ssize_t count       # entries: messages, and tombstones between them
+    cdef readonly Py_ssize_t tombstones
+    cdef int64_t first          # entries that have left: the place of the oldest
+    cdef object deliveries      # a deque, oldest first; None: never any
+    cdef readonly bytes peer    # whom parked messages wait for, a routing id; or None
 
-    cdef int push(self, object frames, Py_ssize_t size, int flags, SendExtra extra) except -1
-    cdef int make_extras(self) except -1
+    cpdef int push(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1
+    cdef int make_deliveries(self) except -1
     cdef int grow(self) except -1
-    cdef int take_back(self, object frames) except -1
-    cdef object pop(self)
-    cdef SendExtra first_extra(self)
-    cdef SendExtra take_extra(self)
+    cpdef object pop(self)
+    cdef PyObject *pop_frames(self) noexcept
     cdef int advance(self) noexcept
-    cdef Item *at(self, int64_t place) noexcept
-    cdef object withdraw(self, SendExtra extra)
-    cdef int close_up(self) except -1
-    cdef int clear(self) except -1
+    cpdef Delivery first_delivery(self)
+    cpdef Delivery take_delivery(self)
+    cdef Entry *oldest(self) noexcept
+    cdef Entry *at(self, int64_t place) noexcept
+    cpdef object cancel(self, Delivery delivery)
+    cdef int compact(self) except -1

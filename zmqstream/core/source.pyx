@@ -1,28 +1,6 @@
 # A ZeroMQ socket that a reactor watches: what streams and IOLoop's handlers have in common.
-
-from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
-
-
-class NotCallableError(TypeError, AssertionError):
-    """A callback is not callable. (An AssertionError too, because that is what pyzmq raises.)"""
-
-
-cdef object check_callback(object callback, str where):
-    if callback is not None and not callable(callback):
-        raise NotCallableError(
-            f"{where}: the callback must be callable or None, not {type(callback).__name__}: {callback!r}"
-        )
-    return callback
-
-
-cdef object context_for(object callback):
-    return None if callback is None else PyContext_CopyCurrent()
-
-
-cdef object enter(object context):
-    """Enter it, and return it."""
-    PyContext_Enter(context)
-    return context
+#
+# Between two operations a source is in exactly one State, and every operation leaves it by finish().
 
 
 cdef Socket origin_of(object socket):
@@ -35,6 +13,7 @@ cdef Socket origin_of(object socket):
 
 
 cdef int socket_fd(object socket) except -1:
+    """The ZMQ_FD of an open socket."""
     if not isinstance(socket, Socket):
         raise TypeError(f"a zmq.Socket is needed, not {type(socket).__name__}: {socket!r}")
     if socket.closed:
@@ -48,85 +27,104 @@ cdef class Source:
         zs_count(ZS_SOURCES + <int> CLOSED, 1)
         self.fd = self.watched = -1
         self.index = -1
-        self.listed = NULL
 
     def __dealloc__(self):
         zs_count(ZS_SOURCES + <int> self.state, -1)
+
+    # -- hooks ----------------------------------------------------------------------------------
+
+    cdef int turn(self) except -1:
+        """Do what there is to do, within a turn's budget."""
+        raise NotImplementedError
+
+    cdef int interest(self) noexcept:
+        """POLLIN and POLLOUT, as far as their events would be used."""
+        return 0
+
+    cdef int effective_interest(self, int events) except -1:
+        """interest(), less what `events` prove to mean nothing."""
+        return self.interest()
+
+    cdef bint has_work(self) noexcept:
+        """Whether there is something to do that no event will tell of."""
+        return False
+
+    cdef int after_operation(self) except -1:
+        """An operation has ended, and the source is idle, armed or ready."""
+        return 0
+
+    cdef int on_socket_error(self, int code) except -1:
+        """libzmq refuses the socket with error `code`."""
+        raise NotImplementedError
+
+    cdef int on_loop_closed(self) except -1:
+        """The loop was closed first: the source is not watched any more."""
+        raise NotImplementedError
+
+    cdef int on_fork(self) except -1:
+        """This is a child process, and the source belongs to the parent."""
+        become(self, FORKED)
+        return 0
+
+    cdef int on_missed_event(self) except -1:
+        """A sweep has found an event that no poll had told of."""
+        self.repaired += 1
+        return 0
+
+    # -- operations -----------------------------------------------------------------------------
 
     cdef int open_source(self, Socket socket, Socket origin, int fd, Reactor reactor) except -1:
         self.reactor = reactor
         self.sock = socket
         self.origin = origin
         self.fd = fd
-        self.become(IDLE)
+        become(self, IDLE)
         try:
             reactor.add(self)
         except BaseException:
-            self.become(CLOSED)
+            become(self, CLOSED)
             self.sock = self.origin = None
             raise
         return 0
 
-    cdef int wanted(self) noexcept:
-        """POLLIN and POLLOUT, as far as their events would be used."""
-        return 0
-
-    cdef int still_wanted(self, int events) except -1:
-        """wanted(), in view of `events`."""
-        return self.wanted()
-
-    cdef int turn(self) except -1:
-        return self.leave()
-
-    cdef int leave(self, bint drained=False) except -1:
-        """settle(), and if a signal's handler raises meanwhile, be ready: the next turn will."""
+    cdef int finish(self, Ending ending) except -1:
+        """The only way out of an operation: leaves the source idle, armed or ready."""
+        if self.state >= CLOSED or self.index < 0:
+            return 0
         try:
-            self.settle(drained)
-        except BaseException:
-            if self.state != CLOSED:
-                self.reactor.enqueue_later(self)
+            if self.running == 0:
+                self.rest(ending)
+            # also while the loop runs inside a callback, where somebody may wait for it
+            if self.state < CLOSED:
+                self.after_operation()
+        except BaseException:  # a signal handler's: the next turn will look
+            if self.state < CLOSED:
+                self.reactor.enqueue_next_pass(self)
             raise
         return 0
 
-    cdef int set_retry(self, bint retry) except -1:
-        self.reactor.retrying += retry - self.retry
-        self.retry = retry
-        return 0
-
-    cdef int failed(self, int code) except -1:
-        """libzmq refused a look at the socket with error `code`."""
-        return 0
-
-    cdef int orphan(self) except -1:
-        """The loop was closed before the source."""
-        self.become(IDLE)
-        return 0
-
-    cdef int suspect_raw_use(self) except -1:
-        """Somebody may call libzmq on the socket and swallow an event: look, before the loop sleeps."""
-        if self.index >= 0 and not self.suspect:
-            self.suspect = True
-            self.reactor.suspects.append(self)
-            if self.reactor.sleeping:
-                self.reactor.wake()
-        return 0
-
-    cdef int settle(self, bint drained=False) except -1:
-        """The one door out of every operation: look at EVENTS, and be ready, armed or idle."""
-        cdef int wanted, events
-        if self.state == CLOSED:
-            return 0
-        events = self.read_events()
-        if events < 0 or self.state == CLOSED:
-            return 0
-        wanted = self.still_wanted(events)
-        if events & wanted & POLLIN:
-            self.input_due = True
-        if events & wanted:
-            self.reactor.enqueue_later(self)
+    cdef int rest(self, Ending ending) except -1:
+        """Become idle, armed or ready. No operation is under way."""
+        cdef int events, interest = self.interest()
+        if ending == MORE:
+            return self.reactor.enqueue_next_pass(self)
+        if ending == DRAINED and not interest & POLLOUT:
+            # Before zmq_msg_recv(DONTWAIT) finds nothing it processes the whole mailbox, as reading
+            # ZMQ_EVENTS does.
+            self.events_read_at = self.reactor.sweeper.epoch
         else:
-            self.become(ARMED if wanted else IDLE)
-            self.reactor.unlink(self)
+            events = self.read_events()
+            if events < 0 or self.state >= CLOSED:
+                return 0
+            interest = self.effective_interest(events)
+            if events & interest & POLLIN:
+                self.maybe_readable = True
+            if events & interest:
+                return self.reactor.enqueue_next_pass(self)
+        if self.has_work():
+            return self.reactor.enqueue_next_pass(self)
+        become(self, ARMED if interest else IDLE)
+        self.reactor.unlink(self)
         return 0
 
     cdef int read_events(self) except -2:
@@ -137,14 +135,43 @@ cdef class Source:
         while True:
             handle = self.handle()
             if handle is NULL:
-                self.failed(ENOTSOCK)
+                self.on_socket_error(ENOTSOCK)
                 return -1
             if lib.getsockopt(handle, OPT_EVENTS, &events, &size) == 0:
-                self.checked = self.reactor.epoch
+                self.events_read_at = self.reactor.sweeper.epoch
                 return events
             code = lib.last_error()
             if code != EINTR:
-                self.failed(code)
+                self.on_socket_error(code)
                 return -1
             PyErr_CheckSignals()
-            self.reactor.check()
+            check_process(self)
+
+    cdef int set_retry(self, bint retry) noexcept:
+        """Whether it gets turns by the clock."""
+        self.reactor.retrying += retry - self.retry
+        self.retry = retry
+        return 0
+
+    cdef int touch(self) except -1:
+        """Somebody may call libzmq on the socket and swallow an event: look before the loop sleeps."""
+        if self.index >= 0 and not self.touched:
+            self.touched = True
+            self.reactor.sweeper.touched.append(self)
+            if self.reactor.sleeping:
+                self.reactor.wake()
+        return 0
+
+
+cdef object forked_error():
+    return RuntimeError(
+        "this stream's event loop belongs to the parent process: after fork, make context, loop and "
+        "streams anew"
+    )
+
+
+cdef inline int check_process(Source self) except -1:
+    """Raise in a forked child: after user code, which may have come back there."""
+    if self.state == FORKED:
+        raise forked_error()
+    return 0

@@ -1,139 +1,180 @@
-# Awaiting: messages one by one for coroutines, sends that are told to their caller, and levels.
+# Coroutines that wait, and how they take turns with the rest of the event loop.
 #
-# - What is there is had without the loop (awaitables.pyx); but after a turn's worth of that the loop goes
-#   once round.
-# - A receiver that finds no message stands in `receivers`, in order. The first of them wants POLLIN:
-#   settle() sees it and wakes it (`awaited` is False from then on). It receives when it runs; the next
-#   is seen to in the stream's next turn. So no message is ever in anybody's hands who may be cancelled.
-# - asend() has tried already when it returns. What libzmq did not take stands in the queue, and who
-#   is cancelled while it does takes it back.
+# - What is there is had without the loop; but after each turn's worth of that, the loop goes round
+#   once.
+# - A receiver that finds no message stands in `receivers`, in order. The first of them is woken when
+#   there is a message, and receives when it runs. The next one is woken in the stream's next turn.
+#   So no message is ever held for a coroutine that may be cancelled.
+
+
+@cython.final
+cdef class Waiters:
+    """Those that wait for a message, in order; for room; for an empty queue."""
+
+    def __cinit__(self):
+        self.receivers = deque()
+        self.room_waiters = []
+        self.empty_waiters = []
+        self.closing_tasks = set()
+
+    cdef AwaitedMessage first(self):
+        """The receiver whose turn it is; None: nobody waits."""
+        return self.receivers[0] if self.receivers else None
+
+    cdef int join(self, AwaitedMessage receiver) except -1:
+        if not receiver.waiting:
+            self.receivers.append(receiver)
+            receiver.waiting = True
+        return 0
+
+    cdef int leave(self, AwaitedMessage receiver) except -1:
+        """`receiver` waits no longer. Whoever is first then is to be woken."""
+        cdef bint first = self.first() is receiver
+        receiver.waiting = False
+        if receiver in self.receivers:
+            self.receivers.remove(receiver)
+        if first:
+            self.wants_message = len(self.receivers) > 0
+        return 0
+
+    cdef list take_receivers(self):
+        """The futures of all receivers, which stand in line no longer."""
+        cdef AwaitedMessage receiver
+        cdef list futures = [receiver.future for receiver in self.receivers if receiver.future is not None]
+        self.receivers.clear()
+        self.wants_message = False
+        return futures
+
+
+cdef Waiters waiters_of(Stream self):
+    """A stream's, which has none before it is awaited."""
+    if self.waiters is None:
+        self.waiters = Waiters()
+        start_fairness(self)
+    return self.waiters
 
 
 cdef int wake_receiver(Stream self) except -1:
-    """The first that waits may try: it wants no events from now on, but runs."""
-    self.awaited = False
-    return self.reactor.wake_future((<AwaitedMessage> self.receivers[0]).future)
+    """Wake the receiver whose turn it is: it wants no events any more, but runs."""
+    self.waiters.wants_message = False
+    return self.reactor.wake_future(self.waiters.first().future)
 
 
-# -- pace: half a turn's worth, and another half if the loop has not come by meanwhile -----------
-
-
-cdef int begin_pace(Stream self) except -1:
-    begin(&self.paced, max(1, self.turn_messages // 2), self.turn_ns // 2, zs_now())
+cdef int wake_futures(Stream self, list futures) except -1:
+    """Wake the coroutines that wait for `futures`, and empty the list."""
+    while futures:
+        self.reactor.wake_future(futures[0])
+        del futures[0]  # no sooner: an exception must leave no coroutine asleep
     return 0
 
 
-cdef bint pace_over(Stream self) except -1:
-    """Whether the loop is to be let go once round: it has had no chance to for so long.
+cdef int wake_all(Stream self) except -1:
+    """The stream has been closed: let all coroutines go on, and see that."""
+    if self.waiters is not None:
+        wake_futures(self, self.waiters.take_receivers())
+        wake_futures(self, self.waiters.room_waiters)
+        wake_futures(self, self.waiters.empty_waiters)
+    return 0
 
-    It may have had many, and this is the first message for a minute: ask it to say so.
+
+# -- fairness: half a turn's worth, and another half if the loop has not gone round meanwhile --------
+
+cdef int start_fairness(Stream self) except -1:
+    budget_start(&self.waiters.fairness, max(1, self.turn_messages // 2), self.turn_ns // 2, zs_now())
+    return 0
+
+
+cdef bint must_yield(Stream self) except -1:
+    """Fairness is spent. Returns whether the loop must go round before the coroutine goes on.
+
+    The loop may have gone round many times since it began, and this may be the first message for a
+    minute. So the loop is asked to say so, and only the second half decides.
     """
-    begin_pace(self)
-    if self.pace_asked:
+    start_fairness(self)
+    if self.waiters.must_yield:
         return True
-    self.reactor.call_soon(self._loop_came_by, ())
-    self.pace_asked = True
+    self.reactor.call_soon(self._loop_went_round, ())
+    self.waiters.must_yield = True
     return False
 
 
 cdef int check_running(Stream self) except -1:
+    """Raise unless the stream's own event loop runs."""
     if asyncio._get_running_loop() is not self.reactor.loop:
         check_usable(self)
         raise RuntimeError("a stream can only be awaited in its own event loop")
     return 0
 
 
-# -- receiving ------------------------------------------------------------------------------
+# -- what is awaited ----------------------------------------------------------------------------------
 
-
-cdef int check_receivable(Stream self, Kind kind) except -1:
-    if self.state == CLOSED or self.handle() is NULL or self.reactor.generation != fork_generation:
-        if self.ended_by is not None:
-            raise self.ended_by
-        if kind == ITEM and self.state == CLOSED and self.reactor is not None:
-            raise StopAsyncIteration
-        check_usable(self)
-    if self.closing:
-        if kind == ITEM:
-            raise StopAsyncIteration
-        raise OSError("Stream is closed: aclose() has begun")
-    if self.recv_callback is not None:
-        raise RuntimeError(
-            f"{self!r} has a receive callback; await its messages, or have them given to it, not both")
-    if self.debug:
-        check_thread(self, "recv")
-    return 0
-
-
-cdef object receive_one(Stream self, bint copy):
-    """A message that is there; None if there is none."""
-    cdef zmq_msg_t msg
-    cdef void *handle
-    cdef int size, code
-    cdef list message
-    lib.msg_init(&msg)
-    zs_count(ZS_MSGS, 1)
-    try:
-        while True:
-            handle = self.handle()
-            if handle is NULL:
-                self.failed(ENOTSOCK)
-                check_open(self)
-            size = lib.msg_recv(&msg, handle, DONTWAIT)
-            if size >= 0:
-                break
-            code = lib.last_error()
-            if code == EAGAIN:
-                return None
-            if code == EINTR:
-                interrupted(self)
-            elif code == EFSM and self.out.queued:
-                return None  # a REQ, whose request is still in the queue
-            elif code == ETERM or code == ENOTSOCK:
-                self.failed(code)
-                raise zmq_error(code)
-            else:
-                raise zmq_error(code)
-        zs_count(ZS_RECEIVED, 1)
-        zs_count(ZS_GIVEN_UP, 1)  # until it is there
-        self.messages_in += 1
-        if copy and not lib.msg_more(&msg):
-            message = [bytes_in(&msg, size)]
-            self.bytes_in += PyBytes_GET_SIZE(message[0])
-        else:
-            message = message_in(handle, &msg, size, copy, &self.bytes_in)
-        zs_count(ZS_GIVEN_UP, -1)
-        zs_count(ZS_DELIVERED, 1)
-        return message
-    finally:
-        lib.msg_close(&msg)
-        zs_count(ZS_MSGS, -1)
-
-
-cdef AwaitedMessage receiver(Stream self, Kind kind, bint copy):
-    cdef AwaitedMessage receiver = AwaitedMessage.__new__(AwaitedMessage)
-    receiver.stream = self
-    receiver.kind = kind
-    receiver.copy = copy
-    return receiver
-
-
-# -- sending --------------------------------------------------------------------------------
-
-
-cdef AwaitedLevel level(Stream self, bint emptied):
-    cdef AwaitedLevel awaited = AwaitedLevel.__new__(AwaitedLevel)
+cdef AwaitedMessage awaited_message(Stream self, Kind kind, bint copy):
+    cdef AwaitedMessage awaited = AwaitedMessage.__new__(AwaitedMessage)
     awaited.stream = self
-    awaited.emptied = emptied
+    awaited.kind = kind
+    awaited.copy = copy
     return awaited
 
 
-cdef int end_awaiting(Stream self) except -1:
-    """The stream has been closed: let those go on that wait, to be told so."""
-    cdef AwaitedMessage each
-    self.awaited = False
-    while self.receivers:
-        each = self.receivers.popleft()
-        if each.future is not None:
-            self.reactor.wake_future(each.future)
+cdef AwaitedLevel awaited_level(Stream self, bint empty):
+    cdef AwaitedLevel awaited = AwaitedLevel.__new__(AwaitedLevel)
+    awaited.stream = self
+    awaited.empty = empty
+    return awaited
+
+
+cdef AwaitedSend send_awaited(
+    Stream self, object message, int flags, bint copy, bint track, object timeout
+):
+    """What asend_multipart() does: hand the message over at once if it can be, or else queue it."""
+    cdef AwaitedSend awaited
+    cdef Delivery delivery
+    cdef object frames, tracker
+    cdef int64_t deadline
+    cdef int code = EAGAIN
+    cdef list trackers = []
+    check_usable(self)
+    check_thread(self, "asend_multipart")
+    if flags & SNDMORE:
+        raise ValueError("asend_multipart: flags must not have SNDMORE, as a message is sent as a whole")
+    deadline = deadline_of(timeout, "asend_multipart")
+    frames = snapshot(message, self.sock, copy, track, trackers)
+    tracker = tracker_of(trackers) if trackers else None
+    check_usable(self)  # again: the snapshot may have run user code
+    awaited = AwaitedSend.__new__(AwaitedSend)
+    awaited.stream = self
+    if budget_spend(&waiters_of(self).fairness):
+        awaited.yielding = must_yield(self)  # before it is sent: it may fail
+    if self.mailbox is not None and self.mailbox.has_mail:
+        collect_mail(self)
+    if self.out.queued == 0 and self.parts is None:
+        self.touch()  # likewise
+        code = hand_over(self, <PyObject *> frames, flags)
+    if code == EAGAIN or code == EINTR:
+        delivery = awaited.delivery = Delivery(None, tracker, deadline)
+        delivery.awaited = awaited
+        enqueue(self, frames, size_of(<PyObject *> frames), flags, delivery)
+    else:
+        zs_count(ZS_QUEUED, 1)
+        report_sent_at_once(self, awaited, size_of(<PyObject *> frames), code, tracker)
+    return awaited
+
+
+cdef int report_sent_at_once(
+    Stream self, AwaitedSend awaited, Py_ssize_t size, int code, object tracker
+) except -1:
+    """An awaited message was handed over without having been queued, or was refused for good."""
+    cdef object error
+    if code == 0:
+        zs_count(ZS_SENT, 1)
+        self.counts.messages_out += 1
+        self.counts.bytes_out += size
+        return awaited.report(None, tracker)
+    zs_count(ZS_FAILED, 1)
+    error = zmq_error(code)
+    awaited.report(error, None)
+    if code == ETERM or code == ENOTSOCK:
+        return self.on_socket_error(code)
+    self.counts.errors += 1
+    awaited.unheard = not report_error(self, error, False)
     return 0

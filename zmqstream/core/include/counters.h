@@ -3,8 +3,8 @@
 #define ZMQSTREAM_COUNTERS_H
 
 enum zs_counter {
-    ZS_SOURCES,                     /* four of them: sources alive, by their State */
-    ZS_MSGS = ZS_SOURCES + 4,       /* our own zmq_msg_t between init and close */
+    ZS_SOURCES,                     /* five of them: sources alive, by their State */
+    ZS_MSGS = ZS_SOURCES + 5,       /* our own zmq_msg_t between init and close */
     ZS_RECEIVED,                    /* messages that libzmq gave: they were... */
     ZS_DELIVERED,                   /* given to a callback */
     ZS_DROPPED,                     /* received by a flush without a receiver */
@@ -13,8 +13,8 @@ enum zs_counter {
     ZS_SENT,                        /* taken by libzmq */
     ZS_FAILED,                      /* refused for good, and told */
     ZS_UNSENT,                      /* lost at close, and counted in the log */
-    ZS_SWEPT,                       /* looks at sources that may be deaf */
-    ZS_REPAIRED,                    /* and how many were */
+    ZS_SWEPT,                       /* sources that were looked at because they may be deaf */
+    ZS_REPAIRED,                    /* how many of them were */
     ZS_COUNTERS
 };
 

@@ -1,0 +1,84 @@
+# What other threads send, until the thread that owns the outbox moves it there.
+#
+# This is the only part that several threads touch, and it has a lock of its own. Nothing runs under
+# the lock that could run Python code: no garbage collector, no destructor, no signal handler. So
+# whoever waits for it waits for some nanoseconds, and never for itself.
+#
+# A mailbox holds no more than the limits of the outbox allow, as far as a drop need not be reported
+# to anybody. What must be reported is dropped, and reported, when it is moved into the outbox.
+
+
+@cython.final
+cdef class Mailbox:
+    """Letters from other threads: messages on their way to the outbox."""
+
+    def __cinit__(self):
+        self.letters = deque()
+        self.lock = PyThread_allocate_lock()
+        if self.lock is NULL:
+            raise MemoryError("no memory for a lock")
+
+    def __dealloc__(self):
+        if self.lock is not NULL:
+            PyThread_free_lock(self.lock)
+
+    cpdef Posting put(self, Outbox outbox, tuple letter, bint quiet) except *:
+        """Add a letter, by any thread. `quiet`: nobody would hear of it if it were dropped."""
+        cdef Posting result
+        cdef list gone = [] if quiet else None  # kept until the lock is released
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        try:
+            result = self.put_locked(outbox, letter, letter[1], quiet, gone)
+        finally:
+            PyThread_release_lock(self.lock)
+        return result
+
+    cdef Posting put_locked(
+        self, Outbox outbox, tuple letter, Py_ssize_t size, bint quiet, list gone
+    ) except *:
+        cdef bint had_mail = self.has_mail
+        cdef tuple oldest
+        if self.is_shut:
+            return REFUSED_SHUT
+        if outbox.policy != WAIT:
+            if self.exceeds(outbox, outbox.queued + self.count, outbox.queued_bytes + self.size + size):
+                if outbox.policy == RAISE:
+                    return REFUSED_FULL
+                if quiet and outbox.policy == DROP_NEWEST:
+                    self.dropped += 1
+                    self.has_mail = True
+                    return ACCEPTED if had_mail else FIRST
+            while quiet and self.exceeds(outbox, self.count, self.size + size):
+                # the oldest here; whatever is in the outbox will be dropped for this one, too
+                oldest = <tuple> self.letters.popleft()
+                gone.append(oldest)
+                self.count -= 1
+                self.size -= <Py_ssize_t> oldest[1]
+                self.dropped += 1
+        self.letters.append(letter)
+        self.count += 1
+        self.size += size
+        self.has_mail = True
+        return ACCEPTED if had_mail else FIRST
+
+    cdef bint exceeds(self, Outbox outbox, Py_ssize_t count, int64_t size) noexcept:
+        return count > 0 and (count + 1 > outbox.high or size > outbox.high_bytes)
+
+    cpdef tuple take(self):
+        """All letters, oldest first, and how many were dropped since the last time."""
+        cdef object fresh = deque(), letters
+        cdef Py_ssize_t dropped
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        letters, self.letters = self.letters, fresh
+        dropped, self.dropped = self.dropped, 0
+        self.count = self.size = 0
+        self.has_mail = False
+        PyThread_release_lock(self.lock)
+        return letters, dropped
+
+    cpdef int shut(self) except -1:
+        """Refuse letters from now on."""
+        PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        self.is_shut = True
+        PyThread_release_lock(self.lock)
+        return 0

@@ -1,0 +1,96 @@
+# A turn: what a stream does when the loop comes to it.
+#
+# Receive a message, call its callback, hand over what the callback sent, and again, until libzmq has
+# no more or the budget is spent. User code is called in receive_loop(), receive_batches() and
+# flush_receive() (on_recv's callback), and by CallbackRunner.call() (all others). It may do anything to
+# the stream: close it, flush it, replace or remove its callbacks, send, raise, close the raw socket,
+# run the loop, fork. `changes` grows with each of these that a loop over messages must notice, and the
+# socket's handle is looked up anew before each call of libzmq.
+
+cdef enum:
+    TURN_MESSAGES = 256    # a turn's budget, unless set_turn_limits() says otherwise
+    TURN_NS = 1_000_000    # likewise
+
+
+cdef int take_turn(Stream self, Budget *budget) except -1:
+    """Returns an Ending."""
+    cdef Budget half
+    cdef bint unfinished = False
+    cdef int ending = LOOK
+    if self.mailbox is not None and self.mailbox.has_mail:
+        collect_mail(self)
+    if self.unreported and report_dropped(self, budget):
+        return MORE
+    if self.out.parked_count:
+        half = budget[0]  # they must not keep others from their turn
+        half.left = (self.turn_messages + 1) // 2
+        half.deadline = half.read_at + self.turn_ns // 2
+        unfinished = send_parked(self, &half)
+    if self.maybe_readable and self.receiver is not None and not receiver_is_full(self):
+        ending = receive_turn(self, budget)
+    if ending != MORE and self.out.ring.count and self.write == TO_TRY:
+        ending = MORE if send_queued(self, budget) else LOOK
+    return MORE if unfinished and self.out.parked_count else ending
+
+
+cdef inline bint receiver_is_full(Stream self) noexcept:
+    """Whether as many coroutines of the receive callback are alive as may be."""
+    return self.receiver is not None and self.runner.is_full(self.receiver.max_concurrency)
+
+
+# -- what the state allows --------------------------------------------------------------------------
+
+cdef int check_open(Stream self) except -1:
+    """Raise if the stream is closed."""
+    if self.state == CLOSED:
+        if self.reactor is None:
+            raise RuntimeError(f"{type(self).__name__}.__init__() was not called")
+        raise OSError("Stream is closed")
+    check_process(self)
+    if self.handle() is NULL:
+        if owns(self):
+            closed_directly(self)
+        raise OSError("Stream is closed: its socket was closed directly")
+    return 0
+
+
+cdef inline int check_usable(Stream self) except -1:
+    """As check_open(), and its loop must still be there."""
+    if (
+        self.state < CLOSED and self.handle() is not NULL
+        and self.reactor.state == LOOP_OPEN and not self.reactor.is_guest
+    ):
+        return 0
+    return check_usable_slowly(self)
+
+
+cdef int check_usable_slowly(Stream self) except -1:
+    if self.reactor is not None and self.reactor.current is None:
+        self.reactor.check_loop()
+    check_open(self)
+    return self.reactor.check()
+
+
+cdef inline bint owns(Stream self) noexcept:
+    """Whether this thread runs the loop; before a loop runs, whether it made the first stream there."""
+    return self.reactor.thread == zs_thread()
+
+
+cdef int check_thread(Stream self, str method) except -1:
+    """In debug mode: a running loop must run in this thread."""
+    if self.runner.debug and self.state != FORKED and self.reactor.loop.is_running():
+        if asyncio._get_running_loop() is not self.reactor.loop:
+            raise RuntimeError(
+                f"{type(self).__name__}.{method} was used in thread "
+                f"{threading.current_thread().name!r}, and its loop runs in another; only send "
+                f"and its like may be: use loop.call_soon_threadsafe(), or add_callback() of an IOLoop"
+            )
+    return 0
+
+
+cdef Callback register(Stream self, object function, str where):
+    """The Callback for what the method `where` was given; None for None."""
+    check_callable(function, where)
+    check_open(self)
+    check_thread(self, where)
+    return new_callback(function, where)
