@@ -643,8 +643,8 @@ cdef class Stream(Source):
 
     def _end_close(self, task):
         """aclose() has ended in `task`."""
-        self.waiters.closing_tasks.discard(task)
+        waiters_of(self).closing_tasks.discard(task)
 
     def _callback_tasks(self):
         """A set of the coroutine callbacks that are alive, without those that wait for its end."""
-        return self.runner.alive() - self.waiters.closing_tasks
+        return self.runner.alive() - waiters_of(self).closing_tasks
