@@ -25,8 +25,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import in_place_of_asyncio
-from in_place_of_asyncio import (
+from support import in_place_of_asyncio
+from support.in_place_of_asyncio import (
     FAILED,
     NOT_FOR_OURS,
     OUR_SELECTORS,

@@ -20,10 +20,10 @@ import sys
 import time
 import warnings
 
-import conftest
 from model import actions
 from model.ends import Broken
 from model.world import SHORT_PATIENCE, World
+from support.backends import IMPLEMENTATIONS, Home
 
 STEPS = 300  # of an episode, which begins with new sockets on a new loop
 KINDS = ("lost", "doubled", "reordered", "stalled", "wrong")
@@ -42,7 +42,7 @@ def perform(name, steps):
     """Do it all on a new home. Returns the World, and what was Broken or None."""
     if "-" in name:
         os.environ["ZMQSTREAM_POLLER"] = name.partition("-")[2]
-    world = World(conftest.Home(name))
+    world = World(Home(name))
     try:
         try:
             for action in steps:
@@ -106,7 +106,7 @@ def soak(name, operations, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = conftest.IMPLEMENTATIONS
+    names = IMPLEMENTATIONS
     parser.add_argument("homes", nargs="*", metavar="home", help=", ".join(names))
     parser.add_argument("--operations", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -6,9 +6,9 @@ import weakref
 
 import pytest
 import zmq
-from coroutines import iterations, start
 
 import zmqstream
+from support.coroutines import iterations, start
 from zmqstream import eventloop
 
 pytestmark = pytest.mark.ours

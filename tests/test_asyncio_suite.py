@@ -2,10 +2,11 @@
 
 import textwrap
 
-import asyncio_suite
 import pytest
+
+import asyncio_suite
 from asyncio_suite import NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
-from conftest import POLLERS
+from support.backends import POLLERS
 
 pytestmark = pytest.mark.skipif(
     not asyncio_suite.shipped(), reason="this Python ships no test.test_asyncio"

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 import zmq
-from coroutines import iterations, start, there
 
+from support.coroutines import iterations, start, there
 from zmqstream import MultipartMessageError
 
 pytestmark = pytest.mark.ours

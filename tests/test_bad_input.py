@@ -10,9 +10,9 @@ import sys
 
 import pytest
 import zmq
-from conftest import POLLERS
 
 import zmqstream
+from support.backends import POLLERS
 from zmqstream import IOLoop, ZMQStream
 
 

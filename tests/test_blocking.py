@@ -9,11 +9,13 @@ import weakref
 
 import pytest
 import zmq
-from conftest import POLLERS
-from helpers import TIMEOUT, in_thread, pair, run_script, start, turn
 from tornado import ioloop as tornado_ioloop
 
 import zmqstream
+from support import TIMEOUT
+from support.backends import POLLERS
+from support.children import run_script
+from support.loops import in_thread, pair, start, turn
 from zmqstream import IOLoop, PeriodicCallback, ZMQStream, _watchdog
 from zmqstream._watchdog import LOOKS, Watchdog
 

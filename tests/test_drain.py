@@ -6,9 +6,9 @@ import weakref
 
 import pytest
 import zmq
-from traffic import numbers
 
 import zmqstream
+from support.traffic import numbers
 
 pytestmark = pytest.mark.ours
 

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 import zmq
-from traffic import numbers
 
 import zmqstream
+from support.traffic import numbers
 from zmqstream import MessageDropped
 
 pytestmark = pytest.mark.ours

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 import zmq
-from conftest import TIMEOUT
+
+from support import TIMEOUT
 
 kept_waiting = pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
 

@@ -11,9 +11,10 @@ import weakref
 
 import pytest
 import zmq
-from helpers import TIMEOUT, busy, pair, run, until
 
 import zmqstream
+from support import TIMEOUT
+from support.loops import busy, pair, run, until
 from zmqstream import EventLoop, IOLoop, ZMQStream, eventloop
 
 pytestmark = pytest.mark.usefixtures("poller")

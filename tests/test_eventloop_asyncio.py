@@ -14,8 +14,9 @@ import time
 import warnings
 
 import pytest
-from helpers import TIMEOUT, busy, pair, run
 
+from support import TIMEOUT
+from support.loops import busy, pair, run
 from zmqstream import ZMQStream
 
 pytestmark = pytest.mark.usefixtures("poller")

@@ -13,8 +13,9 @@ import time
 import pytest
 import zmq
 import zmq.asyncio
-from helpers import TIMEOUT, busy, pair, run, until
 
+from support import TIMEOUT
+from support.loops import busy, pair, run, until
 from zmqstream import ZMQStream
 
 pytestmark = pytest.mark.usefixtures("poller")

@@ -6,8 +6,8 @@ import time
 
 import pytest
 import zmq
-from children import count_waits
 
+from support.children import count_waits
 from zmqstream.eventloop import reactor_of
 from zmqstream.stats import LoopStats
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import zmq
-from traffic import numbers
 
 import zmqstream
+from support.traffic import numbers
 
 pytestmark = pytest.mark.ours
 

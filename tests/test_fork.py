@@ -12,10 +12,11 @@ import weakref
 
 import pytest
 import zmq
-from children import cpu_seconds, fork
-from conftest import TIMEOUT, Home
 
 import zmqstream
+from support import TIMEOUT
+from support.backends import Home
+from support.children import cpu_seconds, fork
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),

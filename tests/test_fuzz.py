@@ -7,10 +7,10 @@ import asyncio
 
 import hypothesis
 import pytest
-from fuzz.target import Calls, Wire
 from hypothesis import strategies as st
 
 import zmqstream
+from fuzz.target import Calls, Wire
 
 EXAMPLES = {Wire: 300, Calls: 1000}
 

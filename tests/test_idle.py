@@ -10,9 +10,9 @@ import time
 
 import pytest
 import zmq
-from children import count_waits
 
 import zmqstream
+from support.children import count_waits
 
 SECONDS = float(os.environ.get("ZMQSTREAM_TEST_SECONDS", "0.2"))
 SWEEPS = 25  # a second, on a loop that is not ours

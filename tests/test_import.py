@@ -5,9 +5,9 @@ import textwrap
 
 import pytest
 import zmq
-from helpers import run_script
 
 import zmqstream
+from support.children import run_script
 from zmqstream import _core, _pyzmq
 
 TIMEOUT = 20  # seconds

@@ -15,9 +15,11 @@ import weakref
 
 import pytest
 import zmq
-from helpers import TIMEOUT, collect, in_thread, pair, run_script, start
 
 import zmqstream
+from support import TIMEOUT
+from support.children import run_script
+from support.loops import collect, in_thread, pair, start
 from zmqstream import IOLoop, ZMQStream, ioloop
 
 pytestmark = pytest.mark.usefixtures("nothing_is_current")

@@ -12,8 +12,8 @@ import time
 import weakref
 
 import pytest
-from helpers import collect, pair, start, turn
 
+from support.loops import collect, pair, start, turn
 from zmqstream import IOLoop, ZMQStream
 
 pytestmark = pytest.mark.usefixtures("nothing_is_current")

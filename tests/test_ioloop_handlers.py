@@ -9,8 +9,9 @@ import time
 import pytest
 import zmq
 import zmq.asyncio
-from helpers import TIMEOUT, collect, pair, start, turn
 
+from support import TIMEOUT
+from support.loops import collect, pair, start, turn
 from zmqstream import IOLoop, ZMQStream
 
 pytestmark = pytest.mark.usefixtures("nothing_is_current")

@@ -13,6 +13,7 @@ import random
 import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
 from model import actions
 from model.world import World
 

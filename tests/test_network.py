@@ -1,6 +1,6 @@
 """Promises 1, 2 and 4 across a network that is slow, loses packets, or is gone for a while.
 
-Two hosts, each a network namespace and a process (network.py). The cable is pulled for half a
+Two hosts, each a network namespace and a process. The cable is pulled for half a
 second, on one of our own loops and one of asyncio's; for 5 s and on every loop with
 
     ZMQSTREAM_NETWORK=long pytest tests/test_network.py
@@ -11,9 +11,11 @@ import time
 
 import pytest
 import zmq
-from children import results
-from conftest import IMPLEMENTATIONS, TIMEOUT, Home
-from network import ADDRESSES, Network, Unavailable
+
+from support import TIMEOUT
+from support.backends import IMPLEMENTATIONS, Home
+from support.children import results
+from support.network import ADDRESSES, Network, Unavailable
 
 LONG = os.environ.get("ZMQSTREAM_NETWORK") == "long"
 OUTAGE = 5.0 if LONG else 0.5  # seconds

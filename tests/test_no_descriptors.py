@@ -7,12 +7,12 @@ import os
 
 import pytest
 import zmq
-from children import fork
-from conftest import Home
-from traffic import Pair
 
 import zmqstream
 import zmqstream.ioloop  # or it is imported when there is no descriptor for its file
+from support.backends import Home
+from support.children import fork
+from support.traffic import Pair
 
 # not on Windows, where there is no fork() either
 resource = pytest.importorskip("resource")

@@ -8,14 +8,14 @@ import gc
 import os
 import sys
 
-import children
 import pytest
 import zmq
-from children import Asleep
-from conftest import Home
-from traffic import OUT_OF_MEMORY, Pair
 
 import zmqstream
+from support import children
+from support.backends import Home
+from support.children import Asleep
+from support.traffic import OUT_OF_MEMORY, Pair
 from zmqstream import MessageExpired
 
 # not on Windows, where there is no fork() either

@@ -8,8 +8,9 @@ import time
 
 import pytest
 import zmq
-import zmtp
-from children import fork
+
+from support import zmtp
+from support.children import fork
 
 
 def bound(home, kind, **options):

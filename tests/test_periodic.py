@@ -8,9 +8,9 @@ import selectors
 import time
 
 import pytest
-from helpers import in_thread, start
 from tornado import ioloop as tornado_ioloop
 
+from support.loops import in_thread, start
 from zmqstream import DelayedCallback, IOLoop, PeriodicCallback
 
 pytestmark = pytest.mark.usefixtures("nothing_is_current")

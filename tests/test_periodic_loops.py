@@ -9,10 +9,12 @@ import types
 import weakref
 
 import pytest
-from helpers import TIMEOUT, collect, run_script, start, turn
 from tornado import ioloop as tornado_ioloop
 
 import zmqstream
+from support import TIMEOUT
+from support.children import run_script
+from support.loops import collect, start, turn
 from zmqstream import DelayedCallback, IOLoop, PeriodicCallback, ioloop
 
 pytestmark = pytest.mark.usefixtures("nothing_is_current")

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 import zmq
-from coroutines import iterations, start
+
+from support.coroutines import iterations, start
 
 pytestmark = pytest.mark.ours
 

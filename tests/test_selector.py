@@ -8,8 +8,8 @@ import socket as sockets
 import weakref
 
 import pytest
-from conftest import POLLERS
 
+from support.backends import POLLERS
 from zmqstream import EventLoop
 
 

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 import zmq
-from conftest import TIMEOUT
-from helpers import run_script
+
+from support import TIMEOUT
+from support.children import run_script
 
 
 @pytest.mark.deviates("pyzmq's send is not thread-safe")

@@ -10,14 +10,15 @@ import threading
 
 import pytest
 import zmq
-from helpers import TIMEOUT
 from tornado import gen, locks, web, websocket
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.tcpclient import TCPClient
 from tornado.testing import bind_unused_port
-from tornado_programs import (
+
+from support import TIMEOUT
+from support.tornado_programs import (
     WAYS,
     Feed,
     busy,
@@ -25,7 +26,6 @@ from tornado_programs import (
     serving,
     starting,
 )
-
 from zmqstream import EventLoop, ZMQStream
 
 pytestmark = pytest.mark.usefixtures("poller")

@@ -16,7 +16,8 @@ from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 from tornado.tcpserver import TCPServer
 from tornado.testing import bind_unused_port
-from tornado_programs import WAYS, Feed, busy, serving, starting
+
+from support.tornado_programs import WAYS, Feed, busy, serving, starting
 
 pytestmark = pytest.mark.usefixtures("poller")
 

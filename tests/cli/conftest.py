@@ -1,6 +1,6 @@
 import pytest
 
-from cli.commands import TIMEOUT, Command
+from support.commands import TIMEOUT, Command
 
 
 @pytest.fixture

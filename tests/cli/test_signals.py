@@ -6,10 +6,10 @@ import signal
 
 import pytest
 import zmq
-from helpers import run, until
 
 import zmqstream
-from cli.commands import ANY_PORT, bound_socket
+from support.commands import ANY_PORT, bound_socket
+from support.loops import run, until
 from zmqstream import _cli
 from zmqstream._cli import peer
 from zmqstream._cli import traffic as traffic_module

@@ -11,7 +11,7 @@ import sys
 import pytest
 import zmq
 
-from cli.commands import ANY_PORT, TIMEOUT, bound_socket
+from support.commands import ANY_PORT, TIMEOUT, bound_socket
 from zmqstream._cli import frames
 
 

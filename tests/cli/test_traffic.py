@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import zmq
 
-from cli.commands import ANY_PORT, bound_socket, reserved_port
+from support.commands import ANY_PORT, bound_socket, reserved_port
 from zmqstream._cli import peer
 
 # -- push and pull ---------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import zmq
-from helpers import run_script
 
 import zmqstream
-from cli.commands import ANY_PORT, TIMEOUT, bound_socket
+from support.children import run_script
+from support.commands import ANY_PORT, TIMEOUT, bound_socket
 from zmqstream import _cli, _core
 from zmqstream._cli import info
 

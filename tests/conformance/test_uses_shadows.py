@@ -5,7 +5,8 @@ import warnings
 import pytest
 import zmq
 import zmq.asyncio
-from conftest import TIMEOUT
+
+from support import TIMEOUT
 
 
 @pytest.mark.parametrize("how", ["shadow=socket", "shadow=address", "Socket.shadow"])

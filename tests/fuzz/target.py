@@ -20,9 +20,9 @@ import itertools
 import struct
 
 import zmq
-import zmtp
 
 import zmqstream
+from support import zmtp
 
 TIMEOUT = 10  # seconds
 

@@ -1,4 +1,4 @@
-"""Forked children of a test.
+"""Forked children of a test, and programs of their own.
 
     child = fork(lambda: what_to_do_there())   # runs in the child
     child.result()                             # what it returned
@@ -13,6 +13,9 @@ import os
 import pickle
 import select
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 import traceback
 import warnings
@@ -22,7 +25,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-TIMEOUT = 20  # seconds
+from support import TIMEOUT
 
 _kept: list[BaseException] = []
 
@@ -133,3 +136,14 @@ class Asleep:
         except OSError:
             return None
         return time.monotonic() - awake / 1e9
+
+
+def run_script(script, *args):
+    """What a program of its own prints; its warnings are errors."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *args],
+        check=True,
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+    ).stdout

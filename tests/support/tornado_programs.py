@@ -8,7 +8,6 @@ import logging
 import warnings
 
 import zmq
-from helpers import TIMEOUT
 from tornado import gen, web
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
@@ -16,6 +15,7 @@ from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
 import zmqstream
+from support import TIMEOUT
 from zmqstream import EventLoop, ZMQStream
 
 # -- the ways to a loop ----------------------------------------------------------------------------

@@ -3,7 +3,7 @@ arrives."""
 
 from __future__ import annotations
 
-from conftest import Home
+from support.backends import Home
 
 # CPython's weak dictionaries answer a lack of memory with a SystemError
 OUT_OF_MEMORY = (MemoryError, SystemError)

@@ -24,7 +24,7 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import children
+from support import children
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 

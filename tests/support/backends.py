@@ -1,0 +1,220 @@
+"""An implementation of ZMQStream and a loop for it, with sockets and ways to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import selectors
+import threading
+
+import pytest
+import zmq
+
+import zmqstream
+from support import TIMEOUT
+
+# what ZMQSTREAM_POLLER may be here
+POLLERS = ("epoll", "selectors") if hasattr(selectors, "EpollSelector") else ("selectors",)
+
+IMPLEMENTATIONS = (
+    *(f"own-{poller}" for poller in POLLERS),
+    *(f"asyncio-{poller}" for poller in POLLERS),
+    "uvloop",
+    "tornado",
+    "pyzmq",
+)
+
+_names = itertools.count()
+
+
+class Recorder(list):
+    """A list that tells who waits for it when something is appended."""
+
+    def __init__(self):
+        super().__init__()
+        self.on_append = None
+
+    def append(self, item):
+        super().append(item)
+        if self.on_append is not None:
+            self.on_append()
+
+
+class Home:
+    """An implementation of ZMQStream, and a loop for it."""
+
+    def __init__(self, name):
+        self.name = name
+        self.reference = name == "pyzmq"
+        self.errors = []  # what was given to the loop's exception handler
+        self.streams = []
+        self.sockets = []
+        self.loop, self.io_loop = self.new_loop()
+        self.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
+        self.context = zmq.Context()
+        self.context.max_sockets = 8192
+
+    def new_loop(self):
+        """Another loop of this kind: asyncio's face of it, and what a stream is given."""
+        if self.name.startswith("own"):
+            loop = zmqstream.EventLoop()
+        elif self.name in ("tornado", "pyzmq"):
+            from tornado.ioloop import IOLoop
+
+            io_loop = IOLoop(make_current=False)
+            return io_loop.asyncio_loop, io_loop
+        elif self.name == "uvloop":
+            loop = pytest.importorskip("uvloop").new_event_loop()
+        else:
+            loop = asyncio.SelectorEventLoop()
+        return loop, loop
+
+    # -- what is tested --------------------------------------------------------------------------
+
+    @property
+    def stream_class(self):
+        if self.reference:
+            from zmq.eventloop.zmqstream import ZMQStream
+
+            return ZMQStream
+        return zmqstream.ZMQStream
+
+    def stream(self, socket, stream_class=None, io_loop=None):
+        stream = (stream_class or self.stream_class)(socket, io_loop or self.io_loop)
+        self.streams.append(stream)
+        return stream
+
+    # -- sockets ---------------------------------------------------------------------------------
+
+    def socket(self, kind, **options):
+        socket = self.context.socket(kind)
+        socket.linger = 0
+        for option, value in options.items():
+            socket.set(getattr(zmq, option.upper()), value)
+        self.sockets.append(socket)
+        return socket
+
+    def address(self, transport="inproc"):
+        return "tcp://127.0.0.1:*" if transport == "tcp" else f"inproc://test-{next(_names)}"
+
+    def pair(self, kind=zmq.PAIR, other=None, transport="inproc", **options):
+        """Two connected sockets: the first is meant for a stream, the second for the test."""
+        first = self.socket(kind, **options)
+        second = self.socket(kind if other is None else other, **options)
+        # the stream's socket connects, so that it can send at once
+        second.bind(self.address(transport))
+        first.connect(second.last_endpoint.decode())
+        second.rcvtimeo = second.sndtimeo = TIMEOUT * 1000
+        return first, second
+
+    def router(self, *names, hwm=None, transport="inproc"):
+        """A ROUTER with ROUTER_MANDATORY, and a DEALER of each name that is connected to it.
+
+        With `hwm`, each end has room for so many messages: who does not receive is soon without.
+        """
+        router = self.socket(zmq.ROUTER, router_mandatory=1, rcvtimeo=TIMEOUT * 1000)
+        dealers = [self.socket(zmq.DEALER, routing_id=name) for name in names]
+        for socket in (router, *dealers) if hwm is not None else ():
+            socket.set_hwm(hwm)
+        router.bind(self.address(transport))
+        for dealer in dealers:
+            dealer.rcvtimeo = dealer.sndtimeo = TIMEOUT * 1000
+            dealer.connect(router.last_endpoint.decode())
+            dealer.send(b"hello")
+            router.recv_multipart()
+        return router, *dealers
+
+    def stalled(self, **limits):
+        """A stream without a peer: nothing is handed to libzmq. And what gives it one."""
+        stream = self.stream(self.socket(zmq.PUSH, sndhwm=0))
+        if limits:
+            stream.set_write_buffer_limits(**limits)
+
+        def connect():
+            peer = self.socket(zmq.PULL, rcvhwm=0, rcvtimeo=TIMEOUT * 1000)
+            peer.bind(self.address())
+            stream.connect(peer.last_endpoint.decode())
+            return peer
+
+        return stream, connect
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    def recorder(self):
+        return Recorder()
+
+    def run(self, coroutine):
+        return self.loop.run_until_complete(asyncio.wait_for(coroutine, TIMEOUT))
+
+    def wait(self, recorder, count=1):
+        """Run the loop until `recorder` has `count` items, and only then."""
+        future = self.loop.create_future()
+
+        def check():
+            if len(recorder) >= count and not future.done():
+                future.set_result(None)
+
+        recorder.on_append = check
+        check()
+        try:
+            self.run(_awaited(future))
+        except asyncio.TimeoutError:
+            pytest.fail(f"{len(recorder)} of {count} after {TIMEOUT} s: {recorder[-3:]!r}")
+        finally:
+            recorder.on_append = None
+        return recorder
+
+    def run_until(self, condition):
+        """Run the loop until `condition()`."""
+
+        async def main():
+            while not condition():
+                await asyncio.sleep(0.002)
+
+        try:
+            self.run(main())
+        except asyncio.TimeoutError:
+            pytest.fail(f"not within {TIMEOUT} s: {condition}")
+
+    def settle(self, iterations=5):
+        """Run the loop for a few iterations, for what must not happen in them."""
+
+        async def main():
+            for _ in range(iterations):
+                await asyncio.sleep(0)
+
+        self.run(main())
+
+    def drained(self, *streams):
+        """Run the loop until everything was handed to libzmq."""
+        self.run_until(lambda: not any(stream.sending() for stream in streams))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def expect_errors(self, *kinds):
+        """The loop's exception handler got these exceptions, in this order."""
+        assert [type(e["exception"]) for e in self.errors] == list(kinds), self.errors
+        found, self.errors[:] = list(self.errors), []
+        return found
+
+    def close(self):
+        for stream in self.streams:
+            if not stream.closed():
+                stream.close(linger=0)
+        for socket in self.sockets:
+            if not socket.closed:
+                socket.close(linger=0)
+        if not self.loop.is_closed():
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self.io_loop.close()
+        term = threading.Thread(target=self.context.term, daemon=True)
+        term.start()
+        term.join(TIMEOUT)
+        assert not term.is_alive(), "the context cannot be terminated: a socket is still open"
+
+
+async def _awaited(future):
+    return await future
