@@ -101,7 +101,7 @@ types() {
     mypy
     mypy tests/typing
     pyright --pythonpath "$work/lint/bin/python"
-    local allowed=$PWD/tests/stubtest-allowlist.txt
+    local allowed=$PWD/tests/typing/stubtest-allowlist.txt
     cd "$work"
     python -m mypy.stubtest zmqstream._core --allowlist "$allowed"
 }
@@ -117,7 +117,8 @@ docs() {
 guides() {
     environment programs
     "$work/programs/bin/pip" install "$(echo "$work"/dist/*.whl)[programs,test]"
-    timeout --foreground 300 "$work/programs/bin/pytest" -q -o faulthandler_timeout=100 tests/test_guides.py
+    timeout --foreground 300 "$work/programs/bin/pytest" -q -o faulthandler_timeout=100 \
+        tests/docs/test_guides.py
     for bench in ipyparallel_tasks kernel_output; do
         timeout --foreground 300 "$work/programs/bin/python" "bench/programs/$bench.py" --quick
     done

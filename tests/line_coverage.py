@@ -29,8 +29,8 @@ MOST = 10  # lines that one entry of REASONS may explain
 OPTIONS = ["-q", "-o", "faulthandler_timeout=300"]
 # only the core's lines are counted in these: the tracing of Python's takes memory, and imports
 NOT_TRACED = [
-    "tests/test_no_memory.py",
-    "tests/test_import.py::test_asyncio_is_imported_when_it_is_needed",
+    "tests/robustness/test_no_memory.py",
+    "tests/importing/test_import.py::test_asyncio_is_imported_when_it_is_needed",
 ]
 NEEDS = ["cython>=3.3.1", "setuptools>=77", "coverage>=7.11"]
 

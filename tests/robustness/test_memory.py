@@ -3,9 +3,10 @@
 Each runs in a process of its own, where nobody else allocates. Resident memory is read from
 /proc, descriptors are counted there.
 
-    ZMQSTREAM_MEMORY=long pytest tests/test_memory.py     1,000 streams opened and closed 100 times
-                                                          and 10 million messages, on each loop;
-                                                          memory grows by less than 1 %
+    ZMQSTREAM_MEMORY=long pytest tests/robustness/test_memory.py
+
+opens and closes 1,000 streams 100 times, and moves 10 million messages, on each loop; memory grows
+by less than 1 %.
 
 Where glibc tells it, it is what malloc() has handed out that is measured: the resident memory of a
 program that only opens and closes sockets grows by megabytes, by what its threads leave unused.

@@ -419,7 +419,7 @@ def test_a_quick_run(tmp_path):
 
 @pytest.fixture(scope="module")
 def guard():
-    path = Path(__file__).parents[1] / "bench" / "guard.py"
+    path = Path(__file__).parents[2] / "bench" / "guard.py"
     spec = importlib.util.spec_from_file_location("guard", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

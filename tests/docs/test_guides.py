@@ -31,7 +31,7 @@ psutil = pytest.importorskip("psutil", reason="needs pip install '.[programs]'")
 if not Path("/proc/self/maps").exists():
     pytest.skip("the guides' checks read /proc/PID/maps", allow_module_level=True)
 
-GUIDES = Path(__file__).resolve().parent.parent / "docs" / "guides"
+GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
 TIMEOUT = 60  # seconds, for one command; nothing takes so long when all is well
 OURS = ["zmqstream.stream.ZMQStream"]
 

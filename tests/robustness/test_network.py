@@ -3,7 +3,7 @@
 Two hosts, each a network namespace and a process. The cable is pulled for half a
 second, on one of our own loops and one of asyncio's; for 5 s and on every loop with
 
-    ZMQSTREAM_NETWORK=long pytest tests/test_network.py
+    ZMQSTREAM_NETWORK=long pytest tests/robustness/test_network.py
 """
 
 import os

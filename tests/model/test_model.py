@@ -1,6 +1,6 @@
-"""Streams do what the model says (model.py), whatever is done to them.
+"""Streams do what the model says, whatever is done to them.
 
-    ZMQSTREAM_MODEL=long pytest tests/test_model.py      2,000 examples on each home and more steps
+    ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each home and more steps
 
 A failing example is printed in the fewest steps that hypothesis could find, with what came of
 each. tests/soak.py does the same without hypothesis, for millions of steps.

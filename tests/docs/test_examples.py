@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TIMEOUT = 30  # seconds; nothing waits so long when all is well
 
 

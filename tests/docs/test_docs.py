@@ -14,7 +14,7 @@ A page is read as GitHub shows it; nothing of this is seen by who reads it there
 
 Programs that do not end are ended by ENDS. TCP ports are replaced by free ones. Commands that are
 indented, without a fence, are for people: they install, measure, or take minutes.
-docs/guides needs other programs: tests/test_guides.py.
+docs/guides needs other programs: tests/docs/test_guides.py.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import zmq
 
 import zmqstream
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "README.md",
     *(p for p in sorted(ROOT.glob("docs/**/*.md")) if "guides" not in p.parts),
