@@ -79,7 +79,7 @@ suite() {
 
 # CPython's tests of asyncio, where streams are busy on each loop.
 asyncio_busy() {
-    "$ZMQSTREAM_VENV/bin/python" tests/asyncio_suite.py --poller selectors --streams busy
+    "$ZMQSTREAM_VENV/bin/python" tools/asyncio_suite.py --poller selectors --streams busy
 }
 
 lint() {
@@ -126,7 +126,7 @@ guides() {
 
 # pyzmq's own tests of ZMQStream, with ours in its place.
 pyzmq() {
-    timeout --foreground 900 python3 tests/suites/run.py pyzmq --runs 1 --no-stock --work "$work/suites" \
+    timeout --foreground 900 python3 tools/suites/run.py pyzmq --runs 1 --no-stock --work "$work/suites" \
         --zmqstream "$(echo "$work"/dist/*.whl)" -- -k test_zmqstream \
         || { cat "$work"/suites/runs/*/log.txt; return 1; }
 }

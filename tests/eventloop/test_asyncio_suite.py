@@ -1,11 +1,11 @@
-"""CPython's own tests of selector loops, on our EventLoop: asyncio_suite.py runs them."""
+"""CPython's own tests of selector loops, on our EventLoop."""
 
 import textwrap
 
 import pytest
 
-import asyncio_suite
-from asyncio_suite import NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
+from support import asyncio_suite
+from support.asyncio_suite import NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
 from support.backends import POLLERS
 
 pytestmark = pytest.mark.skipif(

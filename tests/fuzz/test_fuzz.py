@@ -1,6 +1,6 @@
 """Promises 2, 3, 7 and 18, whatever arrives on the wire and whatever is passed to send.
 
-A short run with bytes of hypothesis; tests/fuzz/run.py gives the same targets those of a fuzzer.
+A short run with bytes of hypothesis; tools/fuzz.py gives the same targets those of a fuzzer.
 """
 
 import asyncio

@@ -16,5 +16,5 @@ What a stream drops (flow.py), what expires and what a task takes back has gone 
 so, and the model hears of it later. Until then others may overtake it; then it must have exactly
 one outcome, and not arrive unless that says so. tally.py compares the outcomes with stats().
 
-test_model.py lets hypothesis choose the actions, soak.py a seed.
+test_model.py lets hypothesis choose the actions, tools/soak.py a seed.
 """

@@ -3,7 +3,7 @@
     ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each home and more steps
 
 A failing example is printed in the fewest steps that hypothesis could find, with what came of
-each. tests/soak.py does the same without hypothesis, for millions of steps.
+each. tools/soak.py does the same without hypothesis, for millions of steps.
 """
 
 import functools

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Which lines of the package the tests run, the compiled core's too: see docs/testing.md.
 
-    python tests/line_coverage.py [--work FOLDER] [PYTEST-ARGUMENTS]
+    python tools/coverage.py [--work FOLDER] [PYTEST-ARGUMENTS]
 
 Builds the core with gcc's coverage in a copy of the checkout, runs the tests there, and prints the
-lines that were not run: first those that tests/not_run.txt gives no reason for. The exit code is 1
+lines that were not run: first those that tools/not_run.txt gives no reason for. The exit code is 1
 if a test fails or less than LIMIT percent were run. Needs gcc and gcov.
 """
 
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REASONS = ROOT / "tests" / "not_run.txt"
+REASONS = ROOT / "tools" / "not_run.txt"
 LIMIT = 95  # percent
 MOST = 10  # lines that one entry of REASONS may explain
 OPTIONS = ["-q", "-o", "faulthandler_timeout=300"]
@@ -157,7 +157,7 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def reasons(checkout: Path) -> Iterator[tuple[str, int]]:
-    """The lines that tests/not_run.txt lists, as they stand in the checkout.
+    """The lines that tools/not_run.txt lists, as they stand in the checkout.
 
     There, "file: text" is each line with that text, and "file: text ... text" what is between, too,
     in each place where no more than MOST lines are.
@@ -183,7 +183,7 @@ def report(lines: Lines, checkout: Path) -> bool:
     explained = set(reasons(checkout))
     total = missed = 0
     for title, listed in (
-        ("Not run, without a reason in tests/not_run.txt:", False),
+        ("Not run, without a reason in tools/not_run.txt:", False),
         ("Not run, with a reason there:", True),
     ):
         print(f"\n{title}")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Run a command on a machine that misbehaves: not run by pytest. Linux only.
+"""Run a command on a machine that misbehaves. Linux only.
 
-    python tests/disturb.py stalls pytest tests            all its processes stop, now and then
-    python tests/disturb.py delays pytest tests            libzmq's threads are late, now and then
-    python tests/disturb.py delays --main pytest tests     the main thread, too
+    python tools/disturb.py stalls pytest tests            all its processes stop, now and then
+    python tools/disturb.py delays pytest tests            libzmq's threads are late, now and then
+    python tools/disturb.py delays --main pytest tests     the main thread, too
 
 What fails here and nowhere else is nearly always a test that gave something time, when it should
 have waited for it. The exit code is the command's.

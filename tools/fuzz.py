@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Fuzz for as long as is wanted, guided by the coverage of the core: not run by pytest.
+"""Fuzz for as long as is wanted, guided by the coverage of the core.
 
-    python tests/fuzz/run.py calls -max_total_time=300 corpus/
-    python tests/fuzz/run.py wire tests/fuzz/crash-...    # one input again
+    python tools/fuzz.py calls -max_total_time=300 corpus/
+    python tools/fuzz.py wire crash-...    # one input again
 
 Arguments after the target's name are libFuzzer's. Needs atheris; docs/testing.md says how the core
 is built with coverage and sanitizers.
@@ -14,16 +14,16 @@ from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from fuzz.target import Calls, Wire  # noqa: E402
+from fuzz.target import Calls, Wire
 
 TARGETS = {"wire": Wire, "calls": Calls}
 
 
 def main():
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
-        sys.exit(f"usage: run.py {'|'.join(TARGETS)} [libFuzzer's arguments]")
+        sys.exit(f"usage: fuzz.py {'|'.join(TARGETS)} [libFuzzer's arguments]")
     logging.disable(logging.WARNING)  # of messages that a closed stream could not hand over
     target = TARGETS[sys.argv.pop(1)]()
     atheris.Setup(sys.argv, target)

@@ -1,4 +1,4 @@
-/* System calls that come back late, now and then: to be preloaded, by tests/disturb.py.
+/* System calls that come back late, now and then: to be preloaded, by tools/disturb.py.
 
    A thread that libzmq made is held up where it hears of something or tells of it, as it is on a
    machine whose processors are taken. Not the main thread, unless asked for: each delay is one more

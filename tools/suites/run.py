@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs other projects' own tests with pyzmq's ZMQStream and with zmqstream's, and compares.
 
-    python tests/suites/run.py [SUITE ...] [--runs N] [-- PYTEST-ARGUMENTS]
+    python tools/suites/run.py [SUITE ...] [--runs N] [-- PYTEST-ARGUMENTS]
 
 The exit code is 1 if a test fails with zmqstream's class that never fails with pyzmq's, or if
 any process made a stream of pyzmq's class although zmqstream's was in its place. The versions are

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A million random operations on each home, checked by the model (tests/model): not run by pytest.
+"""A million random operations on each home, checked by the model (tests/model).
 
-    nice python tests/soak.py                                 # all homes, some minutes each
-    nice python tests/soak.py own-epoll --operations 100000
-    python tests/soak.py own-epoll --episode 1-17             # that alone, in the fewest steps
+    nice python tools/soak.py                                 # all homes, some minutes each
+    nice python tools/soak.py own-epoll --operations 100000
+    python tools/soak.py own-epoll --episode 1-17             # that alone, in the fewest steps
 
 Prints how many messages were lost, doubled, out of order or stalled, how often another promise was
 broken, and the episode of each of these. Exits with status 1 if there was any.
@@ -19,6 +19,9 @@ import re
 import sys
 import time
 import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from model import actions
 from model.ends import Broken

@@ -1,11 +1,5 @@
 """CPython's own tests of asyncio, with our EventLoop in the place of asyncio's selector loop.
 
-    python tests/asyncio_suite.py                       # the modules that test event loops
-    python tests/asyncio_suite.py --all                 # every module that uses them
-    python tests/asyncio_suite.py --poller selectors test_streams test_events.TestServer
-    python tests/asyncio_suite.py --streams busy        # every loop also serves streams
-    python tests/asyncio_suite.py --stock               # asyncio's own loop
-
 They are the tests that the interpreter ships. Each module runs in a process of its own, in a
 temporary directory: in_place_of_asyncio.py. If there a test fails, or is skipped for a reason that
 is not ours, the module runs again on asyncio's own loop: what passes there is a failure; what does
@@ -15,7 +9,6 @@ and so is none of ours where asyncio makes some of its own.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import importlib.util
 import json
@@ -39,34 +32,6 @@ from support.in_place_of_asyncio import (
 
 TEST_LIMIT = 60  # seconds, for a test
 MODULE_LIMIT = 600
-
-# They test what a selector loop does.
-REQUIRED = ("test_events", "test_selector_events", "test_unix_events")
-
-# They test selectors, or use selector loops for something else. (test_futures, test_pep492 and
-# test_runners bring loops of their own, without selectors.)
-OTHERS = (
-    "test_selectors",
-    "test_base_events",
-    "test_buffered_proto",
-    "test_context",
-    "test_eager_task_factory",
-    "test_futures2",
-    "test_locks",
-    "test_queues",
-    "test_sendfile",
-    "test_server",
-    "test_sock_lowlevel",
-    "test_ssl",
-    "test_sslproto",
-    "test_streams",
-    "test_subprocess",
-    "test_taskgroups",
-    "test_tasks",
-    "test_threads",
-    "test_timeouts",
-    "test_waitfor",
-)
 
 
 class SuiteError(Exception):
@@ -147,41 +112,3 @@ def describe(names, report):
             yield f"  failed, as on asyncio's own loop: {name}"
     for name in report.get("failed", ()):
         yield f"  FAILED on ours alone: {name}: {outcomes[name]}: {details[name]}"
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="MODULE[.CLASS[.TEST]]")
-    parser.add_argument("--all", action="store_true", help="every module that uses loops")
-    parser.add_argument("--poller", choices=["epoll", "selectors"], help="sets ZMQSTREAM_POLLER")
-    parser.add_argument("--streams", choices=["none", "idle", "busy"], default="none")
-    parser.add_argument("--loop", default="zmqstream:EventLoop", metavar="MODULE:CLASS")
-    parser.add_argument("--stock", action="store_true", help="asyncio's own loop")
-    options = parser.parse_args(arguments)
-    if options.poller:
-        os.environ["ZMQSTREAM_POLLER"] = options.poller
-    if not shipped():
-        sys.exit(f"this Python ships no test.test_asyncio: {sys.executable}")
-    if not importlib.util.find_spec("zmqstream"):
-        sys.exit("zmqstream is not installed here; PYTHONPATH=. takes a checkout built in place")
-    bad = 0
-    for name in options.names or [*REQUIRED, *(OTHERS if options.all else ())]:
-        if not shipped(name):
-            print(f"{name}: this Python has none")
-            continue
-        try:
-            if options.stock:
-                report = run_child([name])
-            else:
-                report = run_module([name], options.loop, options.streams)
-        except SuiteError as error:
-            print(f"FAILED {error}", flush=True)
-            bad += 1
-            continue
-        bad += len(report.get("failed", ()))
-        print(*describe([name], report), sep="\n", flush=True)
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
