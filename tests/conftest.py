@@ -1,9 +1,9 @@
-"""The same tests on several implementations: see `home`.
+"""The same tests on several implementations: see `backend`.
 
 A test never sleeps to give something time. It runs the loop until what it waits for has happened:
-`home.wait(got, n)` until `n` items were appended to a `home.recorder()`, without any timer that
-would wake the loop meanwhile, and `home.run_until(condition)` where there is no callback to wait
-for. Both fail after TIMEOUT.
+`backend.wait(got, n)` until `n` items were appended to a `backend.recorder()`, without any timer
+that would wake the loop meanwhile, and `backend.run_until(condition)` where there is no callback to
+wait for. Both fail after TIMEOUT.
 
 The fixtures `io_loop` and `event_loop` are loops whose `errors` are what was reported to their
 exception handler; a test takes those that it expects.
@@ -23,7 +23,7 @@ import pytest
 import zmq
 
 import zmqstream
-from support.backends import IMPLEMENTATIONS, POLLERS, Home
+from support.backends import IMPLEMENTATIONS, POLLERS, Backend
 from zmqstream import EventLoop, IOLoop, _core
 
 LOOPS = tuple(name for name in IMPLEMENTATIONS if name not in ("tornado", "pyzmq"))
@@ -61,7 +61,7 @@ def children_import_what_is_tested(tmp_path_factory):
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
-def home(request, monkeypatch, caplog):
+def backend(request, monkeypatch, caplog):
     """Our stream on every kind of loop; and pyzmq's stream."""
     name = request.param
     if name == "pyzmq":
@@ -72,21 +72,21 @@ def home(request, monkeypatch, caplog):
             pytest.skip("pyzmq's class does not have this")
     elif "-" in name:
         monkeypatch.setenv("ZMQSTREAM_POLLER", name.partition("-")[2])
-    home = Home(name)
+    backend = Backend(name)
     caplog.set_level(logging.WARNING)
-    yield home
-    home.close()
-    if not home.reference:
-        assert home.errors == [], "reported to the loop, and not expected by the test"
+    yield backend
+    backend.close()
+    if not backend.reference:
+        assert backend.errors == [], "reported to the loop, and not expected by the test"
         unexpected = [r for r in caplog.get_records("call") if r.name in ("zmqstream", "asyncio")]
         assert unexpected == [], "logged, and not expected by the test"
 
 
 @pytest.fixture
-def pair(home):
+def pair(backend):
     """A stream and its peer, without high-water marks."""
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    return home.stream(socket), peer
+    socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
+    return backend.stream(socket), peer
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A million random operations on each home, checked by the model (tests/model).
+"""A million random operations on each backend, checked by the model (tests/model).
 
-    nice python tools/soak.py                                 # all homes, some minutes each
+    nice python tools/soak.py                                 # all backends, some minutes each
     nice python tools/soak.py own-epoll --operations 100000
     python tools/soak.py own-epoll --episode 1-17             # that alone, in the fewest steps
 
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from model import actions
 from model.ends import Broken
 from model.world import SHORT_PATIENCE, World
-from support.backends import IMPLEMENTATIONS, Home
+from support.backends import IMPLEMENTATIONS, Backend
 
 STEPS = 300  # of an episode, which begins with new sockets on a new loop
 KINDS = ("lost", "doubled", "reordered", "stalled", "wrong")
@@ -42,10 +42,10 @@ def actions_of(seed):
 
 
 def perform(name, steps):
-    """Do it all on a new home. Returns the World, and what was Broken or None."""
+    """Do it all on a new backend. Returns the World, and what was Broken or None."""
     if "-" in name:
         os.environ["ZMQSTREAM_POLLER"] = name.partition("-")[2]
-    world = World(Home(name))
+    world = World(Backend(name))
     try:
         try:
             for action in steps:
@@ -110,19 +110,19 @@ def soak(name, operations, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = IMPLEMENTATIONS
-    parser.add_argument("homes", nargs="*", metavar="home", help=", ".join(names))
+    parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(names))
     parser.add_argument("--operations", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--episode", help="this one alone, with all that was done")
     options = parser.parse_args()
     warnings.simplefilter("error")
     logging.getLogger("tornado.general").disabled = True  # what pyzmq's class has to say
-    homes = options.homes or names
+    backends = options.backends or names
     if options.episode:
-        return show(homes[0], options.episode)
+        return show(backends[0], options.episode)
     columns = ("operations", "received", *KINDS, "seconds")
-    rows = [("home", *columns)]
-    for name in homes:
+    rows = [("backend", *columns)]
+    for name in backends:
         counts = soak(name, options.operations, options.seed)
         rows.append((name, *(f"{counts[column]:,}" for column in columns)))
     for row in rows:

@@ -8,19 +8,19 @@ import zmq
 pytestmark = pytest.mark.ours
 
 
-def test_it_hands_over_the_queue_and_closes(home):
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
+def test_it_hands_over_the_queue_and_closes(backend):
+    socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
     for i in range(3000):
         stream.send(b"%d" % i)
-    assert home.run(stream.aclose()) == 0
+    assert backend.run(stream.aclose()) == 0
     assert stream.closed()
     assert [peer.recv() for _ in range(3000)] == [b"%d" % i for i in range(3000)]
-    assert home.run(stream.aclose()) == 0  # again
+    assert backend.run(stream.aclose()) == 0  # again
 
 
-def test_it_waits_for_a_peer(home):
-    stream, connect = home.stalled()
+def test_it_waits_for_a_peer(backend):
+    stream, connect = backend.stalled()
     stream.send(b"x")
 
     async def main():
@@ -32,23 +32,23 @@ def test_it_waits_for_a_peer(home):
         assert await closing == 0
         return peer
 
-    assert home.run(main()).recv() == b"x"
+    assert backend.run(main()).recv() == b"x"
 
 
-def test_it_says_how_many_it_could_not_hand_over(home, expected_log):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_it_says_how_many_it_could_not_hand_over(backend, expected_log):
+    stream = backend.stream(backend.socket(zmq.PUSH))
     for _ in range(7):
         stream.send(b"x")
-    assert home.run(stream.aclose(timeout=0.01)) == 7
+    assert backend.run(stream.aclose(timeout=0.01)) == 7
     assert stream.closed()
     expected_log("7 queued messages")
 
 
-def test_it_awaits_coroutine_callbacks_which_may_still_send(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    started = home.recorder()
-    gate = home.loop.create_future()
+def test_it_awaits_coroutine_callbacks_which_may_still_send(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    started = backend.recorder()
+    gate = backend.loop.create_future()
 
     async def handle(message):
         started.append(message)
@@ -59,7 +59,7 @@ def test_it_awaits_coroutine_callbacks_which_may_still_send(home):
     stream.on_recv(handle, max_concurrency=1)
     peer.send(b"1")
     peer.send(b"2")
-    home.wait(started)
+    backend.wait(started)
 
     async def main():
         closing = asyncio.ensure_future(stream.aclose())
@@ -69,36 +69,36 @@ def test_it_awaits_coroutine_callbacks_which_may_still_send(home):
         gate.set_result(None)
         assert await closing == 0
 
-    home.run(main())
+    backend.run(main())
     assert started == [[b"1"]]  # nothing was received meanwhile
     assert peer.recv_multipart() == [b"answer", b"1"]
 
 
-def test_callbacks_that_take_too_long_are_cancelled(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    ends = home.recorder()
-    started = home.recorder()
+def test_callbacks_that_take_too_long_are_cancelled(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    ends = backend.recorder()
+    started = backend.recorder()
 
     async def handle(message):
         started.append(message)
         try:
-            await home.loop.create_future()
+            await backend.loop.create_future()
         except asyncio.CancelledError:
             ends.append("cancelled")
             raise
 
     stream.on_recv(handle, max_concurrency=2)
     peer.send(b"1")
-    home.wait(started)
-    home.run(stream.aclose(timeout=0.01))
-    home.wait(ends)
+    backend.wait(started)
+    backend.run(stream.aclose(timeout=0.01))
+    backend.wait(ends)
 
 
-def test_by_one_of_its_own_callbacks(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    done = home.recorder()
+def test_by_one_of_its_own_callbacks(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    done = backend.recorder()
 
     async def handle(message):
         stream.send(b"bye")
@@ -106,14 +106,14 @@ def test_by_one_of_its_own_callbacks(home):
 
     stream.on_recv(handle, max_concurrency=1)
     peer.send(b"quit")
-    home.wait(done)
+    backend.wait(done)
     assert done == [0]
     assert peer.recv() == b"bye"
 
 
-def test_receivers_and_iterations_end(home):
-    socket, _peer = home.pair()
-    stream = home.stream(socket)
+def test_receivers_and_iterations_end(backend):
+    socket, _peer = backend.pair()
+    stream = backend.stream(socket)
 
     async def iterate():
         async for _message in stream:
@@ -129,11 +129,11 @@ def test_receivers_and_iterations_end(home):
         await iteration
         await closing
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_nothing_is_received_once_it_has_begun(home, expected_log):
-    stream = home.stream(home.socket(zmq.PAIR))
+def test_nothing_is_received_once_it_has_begun(backend, expected_log):
+    stream = backend.stream(backend.socket(zmq.PAIR))
     stream.send(b"x")
 
     async def main():
@@ -147,12 +147,12 @@ def test_nothing_is_received_once_it_has_begun(home, expected_log):
         stream.close()  # somebody has no patience
         assert await closing == 1
 
-    home.run(main())
+    backend.run(main())
     expected_log("1 queued messages")
 
 
-def test_cancelled_it_closes_at_once(home, expected_log):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_cancelled_it_closes_at_once(backend, expected_log):
+    stream = backend.stream(backend.socket(zmq.PUSH))
     stream.send(b"x")
 
     async def main():
@@ -164,52 +164,52 @@ def test_cancelled_it_closes_at_once(home, expected_log):
             await closing
         assert stream.closed()
 
-    home.run(main())
+    backend.run(main())
     expected_log("1 queued messages")
 
 
-def test_async_with(home):
-    socket, peer = home.pair()
+def test_async_with(backend):
+    socket, peer = backend.pair()
 
     async def main():
-        async with home.stream(socket) as stream:
+        async with backend.stream(socket) as stream:
             stream.send(b"0")
             with pytest.raises(ZeroDivisionError):
-                async with home.stream(home.socket(zmq.PULL)) as other:
+                async with backend.stream(backend.socket(zmq.PULL)) as other:
                     raise ZeroDivisionError
             assert other.closed()
         assert stream.closed()
 
-    home.run(main())
+    backend.run(main())
     assert peer.recv() == b"0"
 
 
-def test_close_is_overridden(home):
+def test_close_is_overridden(backend):
     closed = []
 
-    class Mine(home.stream_class):
+    class Mine(backend.stream_class):
         def close(self, linger=None):
             closed.append(linger)
             super().close(linger)
 
-    stream = home.stream(home.pair()[0], Mine)
-    home.run(stream.aclose(linger=7))
+    stream = backend.stream(backend.pair()[0], Mine)
+    backend.run(stream.aclose(linger=7))
     assert closed == [7]
 
 
 @pytest.mark.parametrize("timeout", [-1, "1", float("nan")])
-def test_timeouts_that_are_none(home, timeout):
-    stream = home.stream(home.pair()[0])
+def test_timeouts_that_are_none(backend, timeout):
+    stream = backend.stream(backend.pair()[0])
     with pytest.raises((ValueError, TypeError), match="aclose: timeout"):
-        home.run(stream.aclose(timeout))
+        backend.run(stream.aclose(timeout))
     assert not stream.closed()
 
 
-def test_by_two_of_its_own_callbacks(home):
+def test_by_two_of_its_own_callbacks(backend):
     """None waits for another that waits for the same."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    done = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    done = backend.recorder()
 
     async def handle(message):
         stream.send(message[0])
@@ -218,14 +218,14 @@ def test_by_two_of_its_own_callbacks(home):
     stream.on_recv(handle)
     for number in (b"1", b"2", b"3"):
         peer.send(number)
-    home.wait(done, 3)
+    backend.wait(done, 3)
     assert done == [0, 0, 0]
     assert [peer.recv() for _ in range(3)] == [b"1", b"2", b"3"]
 
 
-def test_who_waits_for_a_message_is_told_when_it_begins(home, expected_log):
+def test_who_waits_for_a_message_is_told_when_it_begins(backend, expected_log):
     """And not when the queue has been handed over, which may take for ever."""
-    stream = home.stream(home.socket(zmq.DEALER))
+    stream = backend.stream(backend.socket(zmq.DEALER))
     stream.send(b"to nobody")
 
     async def main():
@@ -239,5 +239,5 @@ def test_who_waits_for_a_message_is_told_when_it_begins(home, expected_log):
         with pytest.raises(asyncio.CancelledError):
             await closing
 
-    home.run(main())
+    backend.run(main())
     expected_log("1 queued messages")

@@ -14,7 +14,7 @@ from zmqstream import eventloop
 pytestmark = pytest.mark.ours
 
 
-def test_asend_hands_over_at_once_and_in_order(home, pair):
+def test_asend_hands_over_at_once_and_in_order(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -25,15 +25,15 @@ def test_asend_hands_over_at_once_and_in_order(home, pair):
         for i in range(1000):
             assert await stream.asend_multipart([b"%d" % i, b"x"]) is None
 
-    home.run(main())
+    backend.run(main())
     assert [peer.recv_multipart() for _ in range(3)] == [[b"0"], [b"1"], [b"2", b"3"]]
     assert [peer.recv_multipart() for _ in range(1000)] == [[b"%d" % i, b"x"] for i in range(1000)]
     stats = stream.stats()
     assert (stats.messages_out, stats.queued) == (1003, 0)
 
 
-def test_asend_waits_for_room(home):
-    stream, connect = home.stalled()
+def test_asend_waits_for_room(backend):
+    stream, connect = backend.stalled()
     outcomes = []
     stream.on_send(lambda message, status: outcomes.append(message))
 
@@ -46,26 +46,26 @@ def test_asend_waits_for_room(home):
         await asyncio.gather(*sending)
         assert [peer.recv() for _ in range(3)] == [b"0", b"1", b"2"]
 
-    home.run(main())
+    backend.run(main())
     assert outcomes == []  # who awaits is told, and nobody else
 
 
-def test_asend_lets_the_loop_go_round(home, pair):
+def test_asend_lets_the_loop_go_round(backend, pair):
     stream, _peer = pair
     stream.set_turn_limits(messages=10, seconds=60)
     ticks = []
 
     async def main():
         for _ in range(100):
-            home.loop.call_soon(ticks.append, 1)
+            backend.loop.call_soon(ticks.append, 1)
             await stream.asend(b"x")
         return len(ticks)  # before the loop goes on by itself
 
-    assert home.run(main()) >= 90
+    assert backend.run(main()) >= 90
 
 
-def test_asend_raises_libzmqs_error(home):
-    router = home.stream(home.socket(zmq.ROUTER, router_mandatory=1))
+def test_asend_raises_libzmqs_error(backend):
+    router = backend.stream(backend.socket(zmq.ROUTER, router_mandatory=1))
     errors = []
     router.on_err(errors.append)
 
@@ -78,7 +78,7 @@ def test_asend_raises_libzmqs_error(home):
         with pytest.raises(zmq.ZMQError):
             await router.asend_multipart([b"nobody", b"z"])  # behind the other
 
-    home.run(main())
+    backend.run(main())
     assert len(errors) == 3
     assert router.stats().errors == 3
 
@@ -92,15 +92,15 @@ def test_asend_raises_libzmqs_error(home):
         (([b"x"], zmq.SNDMORE), ValueError, "SNDMORE"),
     ],
 )
-def test_what_cannot_be_sent_is_an_error_at_the_call(home, pair, arguments, error, text):
+def test_what_cannot_be_sent_is_an_error_at_the_call(backend, pair, arguments, error, text):
     stream, _ = pair
     with pytest.raises(error, match=text):
         stream.asend_multipart(*arguments)
     assert stream.stats().queued == 0
 
 
-def test_asend_with_a_timeout(home):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_asend_with_a_timeout(backend):
+    stream = backend.stream(backend.socket(zmq.PUSH))
 
     async def main():
         first = start(stream.asend(b"0", timeout=60))
@@ -111,13 +111,13 @@ def test_asend_with_a_timeout(home):
         first.cancel()
         await asyncio.wait([first])
 
-    home.run(main())
+    backend.run(main())
     assert stream.stats().queued == 0
     assert stream.stats().expired == 1
 
 
-def test_asend_that_is_cancelled_takes_its_message_back(home):
-    stream, connect = home.stalled()
+def test_asend_that_is_cancelled_takes_its_message_back(backend):
+    stream, connect = backend.stalled()
 
     async def main():
         sending = [start(stream.asend(b"%d" % i)) for i in range(5)]
@@ -133,10 +133,10 @@ def test_asend_that_is_cancelled_takes_its_message_back(home):
         await stream.asend(b"6")
         assert [peer.recv() for _ in range(3)] == [b"1", b"4", b"6"]
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_asend_that_is_not_awaited_is_sent_all_the_same(home, pair):
+def test_asend_that_is_not_awaited_is_sent_all_the_same(backend, pair):
     """Also where no loop runs, and its pace would be over."""
     stream, peer = pair
     stream.set_turn_limits(seconds=1e-9)
@@ -144,11 +144,11 @@ def test_asend_that_is_not_awaited_is_sent_all_the_same(home, pair):
     assert peer.recv() == b"at once"
     stream.send(b"0")
     stream.asend(b"1")
-    home.drained(stream)
+    backend.drained(stream)
     assert [peer.recv(), peer.recv()] == [b"0", b"1"]
 
 
-def test_asend_of_frames_that_are_tracked(home, pair):
+def test_asend_of_frames_that_are_tracked(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -157,11 +157,11 @@ def test_asend_of_frames_that_are_tracked(home, pair):
         assert len(peer.recv()) == 100_000
         tracker.wait(20)
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_asend_when_the_stream_is_closed(home, expected_log):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_asend_when_the_stream_is_closed(backend, expected_log):
+    stream = backend.stream(backend.socket(zmq.PUSH))
 
     async def main():
         sending = [start(stream.asend(b"x")) for _ in range(2)]
@@ -173,13 +173,13 @@ def test_asend_when_the_stream_is_closed(home, expected_log):
         with pytest.raises(OSError, match="Stream is closed"):
             stream.asend(b"x")
 
-    home.run(main())
+    backend.run(main())
     expected_log("2 queued messages")
 
 
-def test_asend_to_a_peer_without_room_when_the_stream_is_closed(home, expected_log):
-    router, _ = home.router(b"a", hwm=1)
-    stream = home.stream(router)
+def test_asend_to_a_peer_without_room_when_the_stream_is_closed(backend, expected_log):
+    router, _ = backend.router(b"a", hwm=1)
+    stream = backend.stream(router)
 
     async def main():
         sending = [start(stream.asend_multipart([b"a", b"x"])) for _ in range(10)]
@@ -191,11 +191,11 @@ def test_asend_to_a_peer_without_room_when_the_stream_is_closed(home, expected_l
             with pytest.raises(OSError, match="Stream is closed"):
                 await each
 
-    home.run(main())
+    backend.run(main())
     expected_log("queued messages could not be handed to libzmq")
 
 
-def test_asend_that_close_hands_over(home, pair):
+def test_asend_that_close_hands_over(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -205,12 +205,12 @@ def test_asend_that_close_hands_over(home, pair):
         stream.close()
         await sending
 
-    home.run(main())
+    backend.run(main())
     assert [peer.recv(), peer.recv()] == [b"0", b"1"]
 
 
-def test_asend_that_is_dropped(home):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_asend_that_is_dropped(backend):
+    stream = backend.stream(backend.socket(zmq.PUSH))
     stream.set_write_buffer_limits(1, policy="drop_oldest")
 
     async def main():
@@ -220,12 +220,12 @@ def test_asend_that_is_dropped(home):
         with pytest.raises(zmqstream.MessageDropped):
             await sending
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_asend_to_a_peer_without_room_does_not_hold_up_another(home):
-    router, slow, fast = home.router(b"a", b"b", hwm=1)
-    stream = home.stream(router)
+def test_asend_to_a_peer_without_room_does_not_hold_up_another(backend):
+    router, slow, fast = backend.router(b"a", b"b", hwm=1)
+    stream = backend.stream(router)
 
     async def main():
         stalled = [start(stream.asend_multipart([b"a", b"%d" % i])) for i in range(10)]
@@ -241,13 +241,13 @@ def test_asend_to_a_peer_without_room_does_not_hold_up_another(home):
         assert got == list(range(10))
         await asyncio.gather(*stalled)
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_receiver_that_fails_does_not_stand_in_the_way(home):
+def test_a_receiver_that_fails_does_not_stand_in_the_way(backend):
     """Woken for a reply that somebody else then takes: it is a REQ's turn to send again."""
-    socket, peer = home.pair(zmq.REQ, zmq.REP)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.REQ, zmq.REP)
+    stream = backend.stream(socket)
 
     async def main():
         await stream.asend(b"1")
@@ -264,11 +264,11 @@ def test_a_receiver_that_fails_does_not_stand_in_the_way(home):
         peer.send(b"2")
         return await stream.recv()
 
-    assert home.run(main()) == b"2"
+    assert backend.run(main()) == b"2"
 
 
-def test_two_that_await_the_same(home, expected_log):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_two_that_await_the_same(backend, expected_log):
+    stream = backend.stream(backend.socket(zmq.PUSH))
     stream.send(b"0")
 
     async def main():
@@ -285,20 +285,20 @@ def test_two_that_await_the_same(home, expected_log):
             with pytest.raises(RuntimeError, match="resumed before it is time"):
                 await wait()
             assert not first.done()
-            peer = home.socket(zmq.PULL)
-            peer.bind(home.address())
+            peer = backend.socket(zmq.PULL)
+            peer.bind(backend.address())
             stream.connect(peer.last_endpoint.decode())
             assert await first is None
             stream.disconnect(peer.last_endpoint.decode())
             stream.send(b"2")
 
-    home.run(main())
+    backend.run(main())
     stream.close(linger=0)
     expected_log("1 queued messages could not be handed")
 
 
-def test_what_is_awaited_is_awaited_once(home):
-    stream, connect = home.stalled(high=1)
+def test_what_is_awaited_is_awaited_once(backend):
+    stream, connect = backend.stalled(high=1)
 
     async def main():
         stream.send(b"1")
@@ -313,20 +313,20 @@ def test_what_is_awaited_is_awaited_once(home):
             with pytest.raises(RuntimeError, match="awaited once"):
                 await each
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_what_is_awaited_is_made_by_streams_alone(home, pair):
+def test_what_is_awaited_is_made_by_streams_alone(backend, pair):
     stream, _ = pair
     for awaited in (stream.recv(), stream.asend(b"x"), stream._emptied(), stream.drain()):
         with pytest.raises(TypeError, match="cannot create"):
             type(awaited)()
 
 
-def test_an_asend_that_nobody_awaits_and_that_fails_is_logged(home, expected_log):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_an_asend_that_nobody_awaits_and_that_fails_is_logged(backend, expected_log):
+    stream = backend.stream(backend.socket(zmq.PUSH))
     stream.asend(b"x", timeout=0.01)
-    home.run_until(lambda: stream.stats().expired)
+    backend.run_until(lambda: stream.stats().expired)
     gc.collect()
     expected_log("nobody awaits it: not handed over in time")
 
@@ -334,11 +334,11 @@ def test_an_asend_that_nobody_awaits_and_that_fails_is_logged(home, expected_log
     errors = []
     stream.on_err(errors.append)
     stream.asend(b"x", timeout=0.01)
-    home.run_until(lambda: errors)
+    backend.run_until(lambda: errors)
 
 
-def test_the_error_of_an_asend_makes_no_cycle(home):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_the_error_of_an_asend_makes_no_cycle(backend):
+    stream = backend.stream(backend.socket(zmq.PUSH))
 
     async def main():
         awaited = stream.asend(b"x", timeout=0.01)
@@ -350,53 +350,53 @@ def test_the_error_of_an_asend_makes_no_cycle(home):
     gc.collect()
     gc.disable()
     try:
-        error, _awaited = home.run(main())
-        home.settle()
+        error, _awaited = backend.run(main())
+        backend.settle()
         assert error() is None
     finally:
         gc.enable()
 
 
-def test_an_asend_in_another_streams_callback_makes_nobody_wait_for_a_sweep(home):
+def test_an_asend_in_another_streams_callback_makes_nobody_wait_for_a_sweep(backend):
     """It may swallow the event of a message, which is looked for before the loop sleeps."""
-    if home.name == "asyncio-selectors":
+    if backend.name == "asyncio-selectors":
         pytest.skip("there each stream is a reader of its own, and no poll shows a look")
-    socket, _peer = home.pair()
-    stream = home.stream(socket)
-    trigger, other = home.pair()
-    reactor = eventloop.reactor_of(home.loop)
-    polls = home.recorder()
+    socket, _peer = backend.pair()
+    stream = backend.stream(socket)
+    trigger, other = backend.pair()
+    reactor = eventloop.reactor_of(backend.loop)
+    polls = backend.recorder()
 
     def act(message):
         stream.asend(b"x")
         polls.append(reactor.stats()[1])
 
-    home.stream(trigger).on_recv(act)
-    home.settle()
+    backend.stream(trigger).on_recv(act)
+    backend.settle()
     other.send(b"go")
-    home.wait(polls)
-    home.settle()
+    backend.wait(polls)
+    backend.settle()
     assert reactor.stats()[1] > polls[0]  # each poll comes with such a look
 
 
-def test_an_error_of_a_send_that_is_cancelled_just_then_is_logged(home, expected_log):
+def test_an_error_of_a_send_that_is_cancelled_just_then_is_logged(backend, expected_log):
     """Its coroutine will not be told: nobody was."""
-    stream = home.stream(home.socket(zmq.REQ))
-    address = home.address()
-    home.socket(zmq.REP).bind(address)
+    stream = backend.stream(backend.socket(zmq.REQ))
+    address = backend.address()
+    backend.socket(zmq.REP).bind(address)
 
     async def send():
         await stream.asend(b"2")  # out of turn: EFSM
 
     async def main():
-        stream.send(b"1", callback=lambda message, status: home.loop.call_soon(task.cancel))
-        task = home.loop.create_task(send())
+        stream.send(b"1", callback=lambda message, status: backend.loop.call_soon(task.cancel))
+        task = backend.loop.create_task(send())
         await iterations()
         stream.connect(address)
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    home.run(main())
+    backend.run(main())
     assert stream.stats().errors == 1
     gc.collect()
     assert len(expected_log("a message could not be sent")) == 1

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ours
 # -- receiving -------------------------------------------------------------------------------------
 
 
-def test_messages_that_are_there_and_messages_that_come(home, pair):
+def test_messages_that_are_there_and_messages_that_come(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -35,14 +35,14 @@ def test_messages_that_are_there_and_messages_that_come(home, pair):
         peer.send(b"4")
         assert await waiting == [b"4"]
 
-    home.run(main())
+    backend.run(main())
     assert stream.stats()[:2] == (5 - 1, 5)
 
 
 @pytest.mark.parametrize("transport", ["inproc", "tcp"])
-def test_many_messages_in_order(home, transport):
-    socket, peer = home.pair(transport=transport, sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
+def test_many_messages_in_order(backend, transport):
+    socket, peer = backend.pair(transport=transport, sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
     count = 3000
 
     def send():
@@ -56,10 +56,10 @@ def test_many_messages_in_order(home, transport):
         thread.join()
         return got
 
-    assert home.run(main()) == [b"%d" % i for i in range(count)]
+    assert backend.run(main()) == [b"%d" % i for i in range(count)]
 
 
-def test_frames(home, pair):
+def test_frames(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -71,10 +71,10 @@ def test_frames(home, pair):
         peer.send(b"c")
         assert (await stream.recv(copy=False)).bytes == b"c"
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_message_that_is_there_needs_no_iteration_of_the_loop(home, pair):
+def test_a_message_that_is_there_needs_no_iteration_of_the_loop(backend, pair):
     stream, peer = pair
     stream.set_turn_limits(seconds=60)  # or else time may make it let the loop go round
 
@@ -83,15 +83,15 @@ def test_a_message_that_is_there_needs_no_iteration_of_the_loop(home, pair):
             peer.send(b"%d" % i)
         await there(stream)
         others = []
-        home.loop.call_soon(others.append, 1)
+        backend.loop.call_soon(others.append, 1)
         got = [await stream.recv() for _ in range(20)]
         assert others == []
         return got
 
-    assert home.run(main()) == [b"%d" % i for i in range(20)]
+    assert backend.run(main()) == [b"%d" % i for i in range(20)]
 
 
-def test_a_backlog_lets_the_loop_go_round(home, pair):
+def test_a_backlog_lets_the_loop_go_round(backend, pair):
     """Promise 5 holds for coroutines: each turn's worth of messages, others run."""
     stream, peer = pair
     stream.set_turn_limits(messages=100, seconds=60)
@@ -111,13 +111,13 @@ def test_a_backlog_lets_the_loop_go_round(home, pair):
         task.cancel()
         return got
 
-    assert home.run(main()) == [b"%d" % i for i in range(1000)]
+    assert backend.run(main()) == [b"%d" % i for i in range(1000)]
     gaps = [b - a for a, b in itertools.pairwise(seen)]
     assert len(seen) >= 9
     assert max(gaps) <= 100
 
 
-def test_a_slow_consumer_lets_the_loop_go_round_by_the_clock(home, pair):
+def test_a_slow_consumer_lets_the_loop_go_round_by_the_clock(backend, pair):
     import time
 
     stream, peer = pair
@@ -130,16 +130,16 @@ def test_a_slow_consumer_lets_the_loop_go_round_by_the_clock(home, pair):
         await there(stream)
         for _ in range(20):
             await stream.recv()
-            home.loop.call_soon(ticks.append, 1)
+            backend.loop.call_soon(ticks.append, 1)
             end = time.perf_counter() + 0.002
             while time.perf_counter() < end:
                 pass
 
-    home.run(main())
+    backend.run(main())
     assert len(ticks) >= 10
 
 
-def test_receivers_are_served_in_order(home, pair):
+def test_receivers_are_served_in_order(backend, pair):
     stream, peer = pair
     served = []
 
@@ -153,11 +153,11 @@ def test_receivers_are_served_in_order(home, pair):
             peer.send(b"%d" % i)
         await asyncio.gather(*tasks)
 
-    home.run(main())
+    backend.run(main())
     assert served == [(i, b"%d" % i) for i in range(5)]
 
 
-def test_a_newcomer_does_not_overtake_who_waits(home, pair):
+def test_a_newcomer_does_not_overtake_who_waits(backend, pair):
     stream, peer = pair
     served = []
 
@@ -173,11 +173,11 @@ def test_a_newcomer_does_not_overtake_who_waits(home, pair):
         second = start(receive("second"))
         await asyncio.gather(first, second)
 
-    home.run(main())
+    backend.run(main())
     assert served == [("first", b"0"), ("second", b"1")]
 
 
-def test_two_receivers_in_a_flood_take_turns(home, pair):
+def test_two_receivers_in_a_flood_take_turns(backend, pair):
     stream, peer = pair
     got = [], []
 
@@ -192,14 +192,14 @@ def test_two_receivers_in_a_flood_take_turns(home, pair):
             peer.send(b"%d" % i)
         await asyncio.gather(*tasks)
 
-    home.run(main())
+    backend.run(main())
     assert sorted(got[0] + got[1])[:400] == list(range(400))
     assert all(numbers == sorted(numbers) for numbers in got)
     assert min(map(len, got)) > 150
 
 
 @pytest.mark.parametrize("arrives", ["before", "with", "after"])
-def test_a_receiver_that_is_cancelled_loses_nothing(home, pair, arrives):
+def test_a_receiver_that_is_cancelled_loses_nothing(backend, pair, arrives):
     stream, peer = pair
 
     async def main():
@@ -226,10 +226,10 @@ def test_a_receiver_that_is_cancelled_loses_nothing(home, pair, arrives):
                 with pytest.raises(asyncio.CancelledError):
                     await next_one
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_one_that_is_woken_and_cancelled_wakes_the_next(home, pair):
+def test_one_that_is_woken_and_cancelled_wakes_the_next(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -250,10 +250,10 @@ def test_one_that_is_woken_and_cancelled_wakes_the_next(home, pair):
             assert first.result() == b"x"
             second.cancel()
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_wait_for(home, pair):
+def test_wait_for(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -263,10 +263,10 @@ def test_wait_for(home, pair):
         peer.send(b"x")
         assert await asyncio.wait_for(stream.recv(), 20) == b"x"
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_what_is_awaited_is_a_coroutine_to_asyncio(home, pair):
+def test_what_is_awaited_is_a_coroutine_to_asyncio(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -286,7 +286,7 @@ def test_what_is_awaited_is_a_coroutine_to_asyncio(home, pair):
         with pytest.raises(RuntimeError, match="awaited once"):
             await message
 
-    home.run(main())
+    backend.run(main())
 
 
 def here():
@@ -297,7 +297,7 @@ def here():
         return error.__traceback__.tb_next or error.__traceback__
 
 
-def test_the_coroutine_protocol(home, pair):
+def test_the_coroutine_protocol(backend, pair):
     stream, peer = pair
     stream.set_turn_limits(seconds=60)  # or else time may make it let the loop go round
 
@@ -337,10 +337,10 @@ def test_the_coroutine_protocol(home, pair):
         peer.send(b"y")
         assert await stream.recv() == b"y"
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_recv_of_a_message_of_several_frames(home, pair):
+def test_recv_of_a_message_of_several_frames(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -352,7 +352,7 @@ def test_recv_of_a_message_of_several_frames(home, pair):
         assert info.value.message == [b"a", b"b"]
         assert await stream.recv() == b"c"
 
-    home.run(main())
+    backend.run(main())
 
 
 class NoCall:
@@ -375,30 +375,30 @@ class NoCall:
         vars(self.loop).pop("call_soon", None)
 
 
-def test_what_fails_beside_a_message_loses_none(home, expected_log):
+def test_what_fails_beside_a_message_loses_none(backend, expected_log):
     """A look at the sending side is asked for before a message is received, and not after."""
-    socket, peer = home.pair(sndhwm=1, rcvhwm=1)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(sndhwm=1, rcvhwm=1)
+    stream = backend.stream(socket)
     while not stream.sending():
         stream.send(b"fill")
-        home.settle()
+        backend.settle()
     peer.send(b"x")
 
     async def main():
         await there(stream)
-        with NoCall(home.loop):
+        with NoCall(backend.loop):
             try:
                 return await stream.recv()
             except MemoryError:
                 pass
         return await stream.recv()
 
-    assert home.run(main()) == b"x"
+    assert backend.run(main()) == b"x"
     stream.close(linger=0)
     expected_log("1 queued messages")
 
 
-def test_what_fails_beside_a_message_that_others_wait_for_loses_none(home, pair):
+def test_what_fails_beside_a_message_that_others_wait_for_loses_none(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -410,7 +410,7 @@ def test_what_fails_beside_a_message_that_others_wait_for_loses_none(home, pair)
         peer.send(b"x")
         future._asyncio_future_blocking = False  # it was not a task that took it
         await future
-        with NoCall(home.loop):
+        with NoCall(backend.loop):
             try:
                 first.send(None)
             except StopIteration as stop:
@@ -420,13 +420,13 @@ def test_what_fails_beside_a_message_that_others_wait_for_loses_none(home, pair)
         second.cancel()
         return got
 
-    assert home.run(main()) == b"x"
+    assert backend.run(main()) == b"x"
 
 
 # -- async for -------------------------------------------------------------------------------------
 
 
-def test_async_for_ends_when_the_stream_is_closed(home, pair):
+def test_async_for_ends_when_the_stream_is_closed(backend, pair):
     stream, peer = pair
     for i in range(500):
         peer.send(b"%d" % i)
@@ -436,13 +436,13 @@ def test_async_for_ends_when_the_stream_is_closed(home, pair):
         async for message in stream:
             got.append(message)
             if len(got) == 500:
-                home.loop.call_soon(stream.close)
+                backend.loop.call_soon(stream.close)
 
-    home.run(main())
+    backend.run(main())
     assert got == [[b"%d" % i] for i in range(500)]
 
 
-def test_async_for_ends_when_it_closes_the_stream_itself(home, pair):
+def test_async_for_ends_when_it_closes_the_stream_itself(backend, pair):
     stream, peer = pair
     peer.send(b"x")
 
@@ -453,11 +453,11 @@ def test_async_for_ends_when_it_closes_the_stream_itself(home, pair):
         async for _message in stream:
             pytest.fail("closed")
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_async_for_ends_while_the_stream_is_being_closed(home):
-    stream = home.stream(home.socket(zmq.DEALER))
+def test_async_for_ends_while_the_stream_is_being_closed(backend):
+    stream = backend.stream(backend.socket(zmq.DEALER))
     stream.send(b"to nobody yet")
 
     async def main():
@@ -466,10 +466,10 @@ def test_async_for_ends_while_the_stream_is_being_closed(home):
         assert not closing.done()
         async for _message in stream:
             pytest.fail("closing")
-        peer = home.socket(zmq.DEALER)
-        address = home.address()
+        peer = backend.socket(zmq.DEALER)
+        address = backend.address()
         peer.bind(address)
         stream.connect(address)
         assert await closing == 0
 
-    home.run(main())
+    backend.run(main())

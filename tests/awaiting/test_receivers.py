@@ -14,9 +14,9 @@ from support.coroutines import iterations, start
 pytestmark = pytest.mark.ours
 
 
-def test_a_receive_callback_and_a_receiver_exclude_each_other(home, pair):
+def test_a_receive_callback_and_a_receiver_exclude_each_other(backend, pair):
     stream, peer = pair
-    got = home.recorder()
+    got = backend.recorder()
 
     async def main():
         stream.on_recv(got.append)
@@ -37,12 +37,12 @@ def test_a_receive_callback_and_a_receiver_exclude_each_other(home, pair):
         stream.on_recv(got.append)
         peer.send(b"y")
 
-    home.run(main())
-    home.wait(got)
+    backend.run(main())
+    backend.wait(got)
     assert got == [[b"y"]]
 
 
-def test_a_flush_leaves_messages_to_who_waits(home, pair):
+def test_a_flush_leaves_messages_to_who_waits(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -53,12 +53,12 @@ def test_a_flush_leaves_messages_to_who_waits(home, pair):
             assert stream.flush(zmq.POLLIN) == 0
         assert await receiver == b"x"
 
-    home.run(main())
+    backend.run(main())
 
 
 @pytest.mark.parametrize("touch", ["events", "send", "poll", "asend", "flush"])
 @pytest.mark.parametrize("where", ["task", "timer"])
-def test_who_waits_is_woken_whatever_was_done_to_the_socket(home, pair, throttled, touch, where):
+def test_who_waits_is_woken_whatever_was_done_to_the_socket(backend, pair, throttled, touch, where):
     stream, peer = pair
     touches = {
         "events": lambda: stream.socket.get(zmq.EVENTS),
@@ -80,16 +80,16 @@ def test_who_waits_is_woken_whatever_was_done_to_the_socket(home, pair, throttle
             if where == "task":
                 swallow()
             else:
-                home.loop.call_later(0.001, swallow)
+                backend.loop.call_later(0.001, swallow)
             assert await receiver == b"x"
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_receiver_does_not_make_the_sending_side_deaf(home, throttled):
+def test_a_receiver_does_not_make_the_sending_side_deaf(backend, throttled):
     """recv() may swallow the event that tells of room to send."""
-    socket, peer = home.pair(zmq.PAIR, sndhwm=1, rcvhwm=1)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.PAIR, sndhwm=1, rcvhwm=1)
+    stream = backend.stream(socket)
 
     async def main():
         for round_ in range(5):
@@ -107,13 +107,13 @@ def test_a_receiver_does_not_make_the_sending_side_deaf(home, throttled):
                     peer.recv()
                 await asyncio.sleep(0)
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_receiver_that_fails_does_not_hold_up_others(home):
+def test_a_receiver_that_fails_does_not_hold_up_others(backend):
     """Its message is taken away before it runs: a REP may not receive then."""
-    socket, peer = home.pair(zmq.REP, zmq.REQ)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.REP, zmq.REQ)
+    stream = backend.stream(socket)
 
     async def main():
         failing = stream.recv()
@@ -132,13 +132,13 @@ def test_a_receiver_that_fails_does_not_hold_up_others(home):
         assert await stream.recv() == b"1"
         stream.on_recv(print)  # nobody waits any more
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_pending_send_and_a_receiver(home):
+def test_a_pending_send_and_a_receiver(backend):
     """A REQ's answer can be awaited while the request is still in the stream's queue."""
-    socket, peer = home.pair(zmq.REQ, zmq.REP)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.REQ, zmq.REP)
+    stream = backend.stream(socket)
 
     async def main():
         for i in range(3):
@@ -152,22 +152,22 @@ def test_a_pending_send_and_a_receiver(home):
             await stream.recv()
         assert info.value.errno == zmq.EFSM
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_socket_that_only_sends(home):
-    stream = home.stream(home.socket(zmq.PUSH))
+def test_a_socket_that_only_sends(backend):
+    stream = backend.stream(backend.socket(zmq.PUSH))
 
     async def main():
         with pytest.raises(zmq.ZMQError) as info:
             await stream.recv()
         assert info.value.errno == zmq.ENOTSUP
 
-    home.run(main())
+    backend.run(main())
 
 
 @pytest.mark.parametrize("how", ["close", "directly"])
-def test_receivers_of_a_stream_that_is_closed(home, pair, how, expected_log, recwarn):
+def test_receivers_of_a_stream_that_is_closed(backend, pair, how, expected_log, recwarn):
     stream, _peer = pair
 
     async def main():
@@ -184,14 +184,14 @@ def test_receivers_of_a_stream_that_is_closed(home, pair, how, expected_log, rec
         with pytest.raises(OSError, match="Stream is closed"):
             await stream.recv_multipart()
 
-    home.run(main())
+    backend.run(main())
     if how == "directly":
         assert "closed directly" in str(recwarn.pop(UserWarning).message)
 
 
-def test_receivers_when_the_context_is_terminated(home):
+def test_receivers_when_the_context_is_terminated(backend):
     context = zmq.Context()
-    stream = home.stream(context.socket(zmq.PULL))
+    stream = backend.stream(context.socket(zmq.PULL))
 
     async def main():
         async def iterate():
@@ -200,17 +200,17 @@ def test_receivers_when_the_context_is_terminated(home):
 
         receivers = [start(stream.recv()), start(iterate())]
         await iterations()
-        term = home.loop.run_in_executor(None, context.term)
+        term = backend.loop.run_in_executor(None, context.term)
         for receiver in receivers:
             with pytest.raises(zmq.ContextTerminated):
                 await receiver
         await term
         assert stream.closed()
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_another_loop(home, pair):
+def test_another_loop(backend, pair):
     stream, _ = pair
 
     async def main():
@@ -221,11 +221,11 @@ def test_another_loop(home, pair):
 
 
 @pytest.mark.parametrize("pace", [60, 1e-9], ids=["", "to be let go round"])
-def test_a_closed_loop(home, pair, pace):
+def test_a_closed_loop(backend, pair, pace):
     stream, _ = pair
-    other, io_loop = home.new_loop()
-    first, _ = home.pair()
-    lonely = home.stream(first, io_loop=io_loop)
+    other, io_loop = backend.new_loop()
+    first, _ = backend.pair()
+    lonely = backend.stream(first, io_loop=io_loop)
     lonely.set_turn_limits(seconds=pace)
     other.close()
 
@@ -233,11 +233,11 @@ def test_a_closed_loop(home, pair, pace):
         with pytest.raises(RuntimeError, match="event loop of this stream is closed"):
             await lonely.recv()
 
-    home.run(main())
+    backend.run(main())
     lonely.close()
 
 
-def test_nothing_is_kept_of_messages_and_receivers(home, pair):
+def test_nothing_is_kept_of_messages_and_receivers(backend, pair):
     stream, peer = pair
 
     async def main():
@@ -259,20 +259,20 @@ def test_nothing_is_kept_of_messages_and_receivers(home, pair):
         gc.collect()
         assert len(gc.get_objects()) - before < 50
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_reply_to_a_request_that_waits_for_a_peer(home):
+def test_a_reply_to_a_request_that_waits_for_a_peer(backend):
     """A REQ that has not sent refuses to receive: that is no error while its request is queued."""
-    stream = home.stream(home.socket(zmq.REQ))
-    peer = home.socket(zmq.REP, rcvtimeo=20_000)
+    stream = backend.stream(backend.socket(zmq.REQ))
+    peer = backend.socket(zmq.REP, rcvtimeo=20_000)
 
     async def main():
         stream.send(b"request")
         reply = start(stream.recv())
         await iterations()
         assert not reply.done()
-        address = home.address()
+        address = backend.address()
         peer.bind(address)
         stream.connect(address)
         while stream.sending():
@@ -281,10 +281,10 @@ def test_a_reply_to_a_request_that_waits_for_a_peer(home):
         peer.send(b"reply")
         assert await reply == b"reply"
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_receiver_that_finds_its_socket_closed(home, pair):
+def test_a_receiver_that_finds_its_socket_closed(backend, pair):
     stream, _peer = pair
 
     async def main():
@@ -293,19 +293,19 @@ def test_a_receiver_that_finds_its_socket_closed(home, pair):
             await stream.recv()
 
     with pytest.warns(UserWarning, match="closed directly"):
-        home.run(main())
+        backend.run(main())
     assert stream.closed()
 
 
 @pytest.mark.parametrize("what", ["recv", "asend"])
-def test_one_that_finds_its_context_terminated(home, what):
+def test_one_that_finds_its_context_terminated(backend, what):
     context = zmq.Context()
     socket = context.socket(zmq.PAIR)
-    address = home.address()
+    address = backend.address()
     socket.bind(address)
     peer = context.socket(zmq.PAIR)
     peer.connect(address)
-    stream = home.stream(socket)
+    stream = backend.stream(socket)
 
     async def main():
         term = threading.Thread(target=context.term, daemon=True)
@@ -320,4 +320,4 @@ def test_one_that_finds_its_context_terminated(home, what):
         term.join(20)
         assert not term.is_alive()
 
-    home.run(main())
+    backend.run(main())

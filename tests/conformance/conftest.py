@@ -21,8 +21,8 @@ def pytest_collection_modifyitems(config, items):
 
     def repeats(item):
         callspec = getattr(item, "callspec", None)
-        home = callspec.params.get("home", "") if callspec else ""
-        return here in item.path.parents and str(home).endswith("-selectors")
+        backend = callspec.params.get("backend", "") if callspec else ""
+        return here in item.path.parents and str(backend).endswith("-selectors")
 
     items[:] = [item for item in items if not repeats(item)]
 
@@ -35,11 +35,11 @@ def with_callbacks(io_loop):
 
 
 class LoopThread:
-    """A loop of the home's kind, in a thread of its own."""
+    """A loop of the backend's kind, in a thread of its own."""
 
-    def __init__(self, home):
-        loop, io_loop = home.new_loop()
-        loop.set_exception_handler(lambda loop, context: home.errors.append(context))
+    def __init__(self, backend):
+        loop, io_loop = backend.new_loop()
+        loop.set_exception_handler(lambda loop, context: backend.errors.append(context))
         self.io_loop = with_callbacks(io_loop)
         self.closing = {}  # arguments of IOLoop.close()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -93,19 +93,19 @@ def until():
 
 
 @pytest.fixture
-def io_loop(home):
-    """The home's loop as an IOLoop; its streams are given that."""
-    home.io_loop = with_callbacks(home.io_loop)
-    return home.io_loop
+def io_loop(backend):
+    """The backend's loop as an IOLoop; its streams are given that."""
+    backend.io_loop = with_callbacks(backend.io_loop)
+    return backend.io_loop
 
 
 @pytest.fixture
-def in_thread(home):
+def in_thread(backend):
     """`in_thread()` makes a LoopThread, which is yet to be started."""
     threads = []
 
     def make():
-        threads.append(LoopThread(home))
+        threads.append(LoopThread(backend))
         return threads[-1]
 
     yield make

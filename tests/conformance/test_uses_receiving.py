@@ -15,12 +15,12 @@ TIMEOUT = 20  # seconds
 # -- frames ---------------------------------------------------------------------------------------
 
 
-def test_frames_of_a_protocol(home):
+def test_frames_of_a_protocol(backend):
     """jupyter_client's Session, with copy=False: find the delimiter, take bytes and buffers."""
-    router, dealer = home.socket(zmq.ROUTER), home.socket(zmq.DEALER, identity=b"client")
+    router, dealer = backend.socket(zmq.ROUTER), backend.socket(zmq.DEALER, identity=b"client")
     dealer.connect(f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}")
-    stream = home.stream(router)
-    got = home.recorder()
+    stream = backend.stream(router)
+    got = backend.recorder()
 
     def feed_identities(frames):
         index = next(i for i, frame in enumerate(frames) if frame.bytes == b"<IDS|MSG>")
@@ -30,7 +30,7 @@ def test_frames_of_a_protocol(home):
     stream.on_recv(feed_identities, copy=False)
     dealer.send_multipart([b"<IDS|MSG>", b"signature", b"{}", b"x" * 100_000])
     dealer.send_multipart([b"<IDS|MSG>", b"", b"{}", b""])
-    home.wait(got, 2)
+    backend.wait(got, 2)
     assert got[0][0] == got[1][0] == [b"client"]
     signature, content, buffer = got[0][1]
     assert isinstance(buffer, zmq.Frame)
@@ -41,27 +41,27 @@ def test_frames_of_a_protocol(home):
     assert got[1][1][0].bytes == got[1][1][2].bytes == b""
 
 
-def test_buffers_outlive_callback_and_stream(home):
+def test_buffers_outlive_callback_and_stream(backend):
     """ipyparallel's results: arrays on the memory of frames."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    kept = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    kept = backend.recorder()
     stream.on_recv(lambda frames: kept.append(frames[0].buffer), copy=False)
     sent = [bytes([i]) * size for i, size in enumerate((0, 1, 33, 34, 1000, 1_000_000))]
     for frame in sent:
         peer.send(frame)
-    home.wait(kept, len(sent))
+    backend.wait(kept, len(sent))
     stream.close()
     peer.close()
     assert [bytes(buffer) for buffer in kept] == sent
 
 
-def test_threads_get_frames(home):
+def test_threads_get_frames(backend):
     """The message is a callback's to give away: another thread reads it later."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     read = []
-    threads = home.recorder()
+    threads = backend.recorder()
 
     def callback(frames):
         thread = threading.Thread(target=lambda: read.append([f.bytes for f in frames]))
@@ -70,7 +70,7 @@ def test_threads_get_frames(home):
     stream.on_recv(callback, copy=False)
     for i in range(5):
         peer.send_multipart([b"%d" % i, b"x" * 10_000])
-    home.wait(threads, 5)
+    backend.wait(threads, 5)
     stream.close()
     for thread in threads:
         thread.start()
@@ -142,21 +142,21 @@ class Handlers:
         "partial of partial", "tornado coroutine", "wrapped", "task", "callable object",
     ],
 )  # fmt: skip
-def test_callbacks_of_every_kind(home, make):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
+def test_callbacks_of_every_kind(backend, make):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
     stream.on_recv(make(Handlers(got)))
     for i in range(10):
         peer.send(b"%d" % i)
-    assert home.wait(got, 10) == [[b"%d" % i] for i in range(10)]
+    assert backend.wait(got, 10) == [[b"%d" % i] for i in range(10)]
 
 
-def test_a_coroutine_that_takes_a_lock(home):
+def test_a_coroutine_that_takes_a_lock(backend):
     """ipykernel 7: one message at a time, in order, though each is a task."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    trace = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    trace = backend.recorder()
     lock = None
 
     async def handler(msg):
@@ -171,13 +171,13 @@ def test_a_coroutine_that_takes_a_lock(home):
     stream.on_recv(handler)
     for i in range(10):
         peer.send(b"%d" % i)
-    home.wait(trace, 20)
+    backend.wait(trace, 20)
     assert trace == [(what, b"%d" % i) for i in range(10) for what in ("begin", "end")]
 
 
-def test_not_callable(home):
+def test_not_callable(backend):
     """pyzmq asserts."""
-    stream = home.stream(home.socket(zmq.PULL))
+    stream = backend.stream(backend.socket(zmq.PULL))
     for register in (stream.on_recv, stream.on_send):
         register(lambda *args: None)
         for wrong in (1, zmq):
@@ -189,33 +189,33 @@ def test_not_callable(home):
 # -- callbacks that come and go -------------------------------------------------------------------
 
 
-def test_a_future_for_the_next_message(home):
+def test_a_future_for_the_next_message(backend):
     """circus' client: on_recv(future.set_result), for each answer anew."""
-    socket, peer = home.pair(zmq.DEALER, zmq.ROUTER)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.DEALER, zmq.ROUTER)
+    stream = backend.stream(socket)
 
     async def call(request):
-        sent = home.loop.create_future()
+        sent = backend.loop.create_future()
         stream.send(request, callback=lambda msg, status: sent.set_result(msg))
         assert await sent == [request]
         client, received = peer.recv_multipart()
         peer.send_multipart([client, b"answer to " + received])
-        answer = home.loop.create_future()
+        answer = backend.loop.create_future()
         stream.on_recv(answer.set_result)
         return await answer
 
     for i in range(5):
-        assert home.run(call(b"%d" % i)) == [b"answer to %d" % i]
+        assert backend.run(call(b"%d" % i)) == [b"answer to %d" % i]
 
 
-def test_requests_one_at_a_time(home):
+def test_requests_one_at_a_time(backend):
     """A client on a REQ socket: on_send() begins to receive, the reply ends that."""
-    socket, peer = home.pair(zmq.REQ, zmq.REP)
-    stream = home.stream(socket)
-    server = home.stream(peer)
+    socket, peer = backend.pair(zmq.REQ, zmq.REP)
+    stream = backend.stream(socket)
+    server = backend.stream(peer)
     server.on_recv(lambda msg: server.send(b"re: " + msg[0]))
     waiting = [b"%d" % i for i in range(10)]
-    replies = home.recorder()
+    replies = backend.recorder()
 
     def on_send(msg, status):
         assert status is None
@@ -229,38 +229,38 @@ def test_requests_one_at_a_time(home):
 
     stream.on_send(on_send)
     stream.send(waiting.pop(0))
-    assert home.wait(replies, 10) == [b"re: %d" % i for i in range(10)]
+    assert backend.wait(replies, 10) == [b"re: %d" % i for i in range(10)]
     assert not stream.receiving()
 
 
-def test_paused_while_there_is_nobody_to_serve(home):
+def test_paused_while_there_is_nobody_to_serve(backend):
     """ipyparallel's scheduler accepts no tasks without engines; what came meanwhile is kept."""
-    socket, peer = home.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
-    stream = home.stream(socket)
-    got = home.recorder()
+    socket, peer = backend.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
+    stream = backend.stream(socket)
+    got = backend.recorder()
     for i in range(3):
         stream.on_recv(got.append, copy=False)
         peer.send(b"served %d" % i)
-        home.wait(got, 2 * i + 1)
+        backend.wait(got, 2 * i + 1)
         stream.stop_on_recv()
         assert not stream.receiving()
         peer.send(b"kept %d" % i)
         assert socket.poll(TIMEOUT * 1000)
-        home.settle()
+        backend.settle()
         assert len(got) == 2 * i + 1
         stream.on_recv(got.append, copy=False)
-        assert home.wait(got, 2 * i + 2)[-1][-1].bytes == b"kept %d" % i
+        assert backend.wait(got, 2 * i + 2)[-1][-1].bytes == b"kept %d" % i
         stream.on_recv(None)
 
 
-def test_messages_of_several_channels_are_buffered_and_replayed(home):
+def test_messages_of_several_channels_are_buffered_and_replayed(backend):
     """jupyter_server: named streams, one callback for all; partials while nobody is connected."""
     channels, peers = {}, {}
     for name in ("iopub", "shell", "control", "stdin"):
-        socket, peers[name] = home.pair()
-        channels[name] = home.stream(socket)
+        socket, peers[name] = backend.pair()
+        channels[name] = backend.stream(socket)
         channels[name].channel = name
-    got, buffered = home.recorder(), home.recorder()
+    got, buffered = backend.recorder(), backend.recorder()
 
     def on_message(stream, msg):
         got.append((getattr(stream, "channel", None), msg))
@@ -269,7 +269,7 @@ def test_messages_of_several_channels_are_buffered_and_replayed(home):
         stream.on_recv_stream(on_message)
     for name, peer in peers.items():
         peer.send(b"live " + name.encode())
-    home.wait(got, 4)
+    backend.wait(got, 4)
     assert sorted(got) == sorted((name, [b"live " + name.encode()]) for name in channels)
 
     def buffer_message(channel, msg):
@@ -279,7 +279,7 @@ def test_messages_of_several_channels_are_buffered_and_replayed(home):
         stream.on_recv(functools.partial(buffer_message, name))
     for name, peer in peers.items():
         peer.send(b"late " + name.encode())
-    home.wait(buffered, 4)
+    backend.wait(buffered, 4)
     assert len(got) == 4
     for name, msg in buffered:
         on_message(channels[name], msg)
@@ -292,11 +292,11 @@ def test_messages_of_several_channels_are_buffered_and_replayed(home):
             stream.close()
 
 
-def test_the_reply_closes_its_stream(home, io_loop):
+def test_the_reply_closes_its_stream(backend, io_loop):
     """jupyter_server: a stream for one question; the answer ends its time limit and closes it."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    answered = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    answered = backend.recorder()
 
     def finish():
         if not stream.closed():
@@ -310,21 +310,21 @@ def test_the_reply_closes_its_stream(home, io_loop):
     limit = io_loop.call_later(TIMEOUT, lambda: pytest.fail("too late"))
     stream.send(b"kernel_info_request")
     stream.on_recv(on_reply)
-    home.drained(stream)
+    backend.drained(stream)
     assert peer.recv() == b"kernel_info_request"
     peer.send(b"kernel_info_reply")
     peer.send(b"another")
-    home.wait(answered)
-    home.settle()
+    backend.wait(answered)
+    backend.settle()
     finish()
     assert answered == [[b"kernel_info_reply"]]
 
 
-def test_the_first_message_ends_a_callback_and_a_timer_asks_again(home, io_loop):
+def test_the_first_message_ends_a_callback_and_a_timer_asks_again(backend, io_loop):
     """jupyter_server's nudge: ask in intervals until both channels have answered."""
-    (shell_socket, shell), (iopub_socket, iopub) = home.pair(), home.pair()
-    shell_stream, iopub_stream = home.stream(shell_socket), home.stream(iopub_socket)
-    info, activity = home.loop.create_future(), home.loop.create_future()
+    (shell_socket, shell), (iopub_socket, iopub) = backend.pair(), backend.pair()
+    shell_stream, iopub_stream = backend.stream(shell_socket), backend.stream(iopub_socket)
+    info, activity = backend.loop.create_future(), backend.loop.create_future()
     asked = []
 
     def on_iopub(msg):
@@ -353,8 +353,8 @@ def test_the_first_message_ends_a_callback_and_a_timer_asks_again(home, io_loop)
     iopub_stream.on_recv(on_iopub)
     shell_stream.on_recv(on_shell)
     io_loop.call_later(0, nudge, count=0)
-    assert home.run(both()) == [[b"reply"], [b"status"]]
+    assert backend.run(both()) == [[b"reply"], [b"status"]]
     assert asked[:4] == [0, 1, 2, 3]
-    later = home.recorder()
+    later = backend.recorder()
     iopub_stream.on_recv(later.append)
-    assert home.wait(later) == [[b"kept for the next callback"]]
+    assert backend.wait(later) == [[b"kept for the next callback"]]

@@ -15,10 +15,10 @@ TIMEOUT = 20  # seconds
 # -- options and addresses ------------------------------------------------------------------------
 
 
-def test_options_of_the_socket(home):
+def test_options_of_the_socket(backend):
     """ipyparallel and Salt set everything through the stream."""
-    socket = home.socket(zmq.ROUTER)
-    stream = home.stream(socket)
+    socket = backend.socket(zmq.ROUTER)
+    stream = backend.stream(socket)
     stream.setsockopt(zmq.IDENTITY, b"me")
     stream.setsockopt(zmq.SNDHWM, 0)
     stream.setsockopt(zmq.LINGER, 17)
@@ -37,9 +37,9 @@ def test_options_of_the_socket(home):
         stream.setsockopt(zmq.IDENTITY, "a str")
 
 
-def test_the_methods_are_the_sockets(home):
+def test_the_methods_are_the_sockets(backend):
     """pyzmq's documentation shows them to be the same."""
-    stream = home.stream(home.socket(zmq.PULL))
+    stream = backend.stream(backend.socket(zmq.PULL))
     for name in (
         "bind", "bind_to_random_port", "connect", "setsockopt", "getsockopt", "setsockopt_string",
         "getsockopt_string", "setsockopt_unicode", "getsockopt_unicode",
@@ -47,70 +47,70 @@ def test_the_methods_are_the_sockets(home):
         assert getattr(stream, name) == getattr(stream.socket, name)
 
 
-def test_addresses(home):
+def test_addresses(backend):
     """Random ports for what is bound, context managers for what is connected for a while."""
-    push, pull = home.stream(home.socket(zmq.PUSH)), home.stream(home.socket(zmq.PULL))
+    push, pull = backend.stream(backend.socket(zmq.PUSH)), backend.stream(backend.socket(zmq.PULL))
     port = push.bind_to_random_port("tcp://127.0.0.1")
     assert 1 <= port <= 65535
-    again = home.stream(home.socket(zmq.PUSH)).bind_to_random_port(
+    again = backend.stream(backend.socket(zmq.PUSH)).bind_to_random_port(
         "tcp://127.0.0.1", min_port=20000, max_port=21000, max_tries=1000
     )
     assert 20000 <= again < 21000
-    got = home.recorder()
+    got = backend.recorder()
     pull.on_recv(got.append)
     with pull.connect(f"tcp://127.0.0.1:{port}"):
         push.send(b"x")
-        assert home.wait(got) == [[b"x"]]
+        assert backend.wait(got) == [[b"x"]]
     with pull.bind("tcp://127.0.0.1:*") as bound:
         assert bound is pull.socket
     with pytest.raises(zmq.ZMQError):
         pull.bind("tcp://127.0.0.1:nonsense")
 
 
-def test_subscriptions_that_change(home):
+def test_subscriptions_that_change(backend):
     """ipyparallel's log watcher changes its topics while messages come."""
-    publisher = home.socket(zmq.XPUB)
-    publisher.bind(home.address())
+    publisher = backend.socket(zmq.XPUB)
+    publisher.bind(backend.address())
     publisher.rcvtimeo = TIMEOUT * 1000
-    sub = home.socket(zmq.SUB)
-    stream = home.stream(sub)
+    sub = backend.socket(zmq.SUB)
+    stream = backend.stream(sub)
     stream.connect(publisher.last_endpoint.decode())
-    got = home.recorder()
+    got = backend.recorder()
     stream.on_recv(got.append)
     for topic, other in ((b"a", b"b"), (b"b", b"a")):
         stream.setsockopt(zmq.SUBSCRIBE, topic)
         assert publisher.recv() == b"\1" + topic
         publisher.send_multipart([other, b"not this"])
         publisher.send_multipart([topic, b"this"])
-        assert home.wait(got)[-1] == [topic, b"this"]
+        assert backend.wait(got)[-1] == [topic, b"this"]
         stream.setsockopt(zmq.UNSUBSCRIBE, topic)
         assert publisher.recv() == b"\0" + topic
         got.clear()
 
 
-def test_a_tcp_peer_of_a_stream_socket(home):
+def test_a_tcp_peer_of_a_stream_socket(backend):
     """ipykernel's debugger speaks to debugpy over a STREAM socket: connect, ids, disconnect."""
-    client = home.socket(zmq.STREAM)
-    stream = home.stream(client)
-    got = home.recorder()
+    client = backend.socket(zmq.STREAM)
+    stream = backend.stream(client)
+    got = backend.recorder()
     stream.on_recv(got.append, copy=False)
     stream.socket.bind_to_random_port("tcp://127.0.0.1")
     endpoint = stream.socket.getsockopt(zmq.LAST_ENDPOINT).decode()
     stream.socket.unbind(endpoint)
-    server = home.socket(zmq.STREAM)
+    server = backend.socket(zmq.STREAM)
     address = f"tcp://127.0.0.1:{server.bind_to_random_port('tcp://127.0.0.1')}"
     server.rcvtimeo = TIMEOUT * 1000
     stream.socket.connect(address)
     routing_id = stream.socket.getsockopt(zmq.ROUTING_ID)
-    home.wait(got)  # an empty message says that it is connected
+    backend.wait(got)  # an empty message says that it is connected
     assert [frame.bytes for frame in got[0]] == [routing_id, b""]
     peer_id, empty = server.recv_multipart()
     assert empty == b""
     stream.send_multipart((routing_id, b"Content-Length: 2\r\n\r\n{}"))
-    home.drained(stream)
+    backend.drained(stream)
     assert server.recv_multipart() == [peer_id, b"Content-Length: 2\r\n\r\n{}"]
     server.send_multipart([peer_id, b"answer"])
-    home.wait(got, 2)
+    backend.wait(got, 2)
     assert [frame.bytes for frame in got[1]] == [routing_id, b"answer"]
     stream.socket.disconnect(address)
     assert not stream.closed()
@@ -119,22 +119,22 @@ def test_a_tcp_peer_of_a_stream_socket(home):
 # -- raw sends and receives -----------------------------------------------------------------------
 
 
-def test_a_raw_receive_before_on_recv(home):
+def test_a_raw_receive_before_on_recv(backend):
     """ipyparallel's heart monitor waits for its own subscription, then hands over to the stream."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     peer.send_multipart([b"sub", b"scription"])
     assert stream.socket.recv_multipart() == [b"sub", b"scription"]
-    got = home.recorder()
+    got = backend.recorder()
     stream.on_recv(got.append)
     peer.send(b"next")
-    assert home.wait(got) == [[b"next"]]
+    assert backend.wait(got) == [[b"next"]]
 
 
-def test_raw_receives_of_a_stream_without_a_callback(home):
+def test_raw_receives_of_a_stream_without_a_callback(backend):
     """jupyter_client's Session.recv(stream) and others poll and receive by themselves."""
-    socket, peer = home.pair(transport="tcp")
-    stream = home.stream(socket)
+    socket, peer = backend.pair(transport="tcp")
+    stream = backend.stream(socket)
     poller = zmq.Poller()
     poller.register(stream.socket, zmq.POLLIN)
     for i in range(10):
@@ -146,18 +146,18 @@ def test_raw_receives_of_a_stream_without_a_callback(home):
         else:
             assert dict(poller.poll(TIMEOUT * 1000)) == {stream.socket: zmq.POLLIN}
         assert stream.socket.recv_multipart(zmq.NOBLOCK, copy=False)[0].bytes == b"%d" % i
-        home.settle()
+        backend.settle()
 
 
-def test_raw_sends_in_the_callback(home):
+def test_raw_sends_in_the_callback(backend):
     """ipykernel's iopub: an XPUB whose subscriptions the stream receives, and raw publishing."""
-    xpub = home.socket(zmq.XPUB)
-    xpub.bind(home.address())
-    stream = home.stream(xpub)
-    subscriber = home.socket(zmq.SUB)
+    xpub = backend.socket(zmq.XPUB)
+    xpub.bind(backend.address())
+    stream = backend.stream(xpub)
+    subscriber = backend.socket(zmq.SUB)
     subscriber.rcvtimeo = TIMEOUT * 1000
     subscriber.connect(xpub.last_endpoint.decode())
-    seen = home.recorder()
+    seen = backend.recorder()
 
     def on_subscription(frames):
         xpub.send_multipart([frames[0][1:], b"welcome"])
@@ -166,15 +166,15 @@ def test_raw_sends_in_the_callback(home):
     stream.on_recv(on_subscription)
     for i in range(10):
         subscriber.subscribe(b"topic %d" % i)
-        assert home.wait(seen, i + 1)[i] == b"\1topic %d" % i
+        assert backend.wait(seen, i + 1)[i] == b"\1topic %d" % i
         assert subscriber.recv_multipart() == [b"topic %d" % i, b"welcome"]
 
 
-def test_one_function_for_streams_and_sockets(home):
+def test_one_function_for_streams_and_sockets(backend):
     """jupyter_client's Session.send() takes either, and a shadow of an asyncio socket."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    raw, raw_peer = home.pair()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    raw, raw_peer = backend.pair()
 
     def session_send(stream, frames):
         if isinstance(stream, zmq.asyncio.Socket):
@@ -182,7 +182,7 @@ def test_one_function_for_streams_and_sockets(home):
         return stream.send_multipart(frames, copy=False)
 
     assert session_send(stream, [b"<IDS|MSG>", memoryview(b"buffer")]) is None
-    home.drained(stream)
+    backend.drained(stream)
     session_send(raw, [b"<IDS|MSG>", b"raw"])
     session_send(zmq.asyncio.Socket.shadow(raw), [b"<IDS|MSG>", b"shadow"])
     assert peer.recv_multipart() == [b"<IDS|MSG>", b"buffer"]
@@ -190,12 +190,12 @@ def test_one_function_for_streams_and_sockets(home):
     assert raw_peer.recv_multipart() == [b"<IDS|MSG>", b"shadow"]
 
 
-def test_the_sockets_of_two_streams_in_a_device(home):
+def test_the_sockets_of_two_streams_in_a_device(backend):
     """A proxy in a thread takes over the sockets of streams that are idle."""
-    front, client = home.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
-    back, worker = home.pair(zmq.DEALER, zmq.REP, transport="tcp")
-    control, steer = home.pair()
-    front_stream, back_stream = home.stream(front), home.stream(back)
+    front, client = backend.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
+    back, worker = backend.pair(zmq.DEALER, zmq.REP, transport="tcp")
+    control, steer = backend.pair()
+    front_stream, back_stream = backend.stream(front), backend.stream(back)
     proxy = threading.Thread(
         target=zmq.proxy_steerable,
         args=(front_stream.socket, back_stream.socket, None, control),
@@ -209,17 +209,17 @@ def test_the_sockets_of_two_streams_in_a_device(home):
     steer.send(b"TERMINATE")
     proxy.join(TIMEOUT)
     assert not proxy.is_alive()
-    got = home.recorder()
+    got = backend.recorder()
     front_stream.on_recv(got.append)
     client.send(b"for the stream")
-    assert home.wait(got)[0][-1] == b"for the stream"
+    assert backend.wait(got)[0][-1] == b"for the stream"
 
 
-def test_the_events_of_a_monitored_socket(home, io_loop):
+def test_the_events_of_a_monitored_socket(backend, io_loop):
     """Salt: a stream on the monitor of a socket that is itself a stream's."""
-    stream = home.stream(home.socket(zmq.PULL))
-    monitor = home.stream(stream.socket.get_monitor_socket())
-    events = home.recorder()
+    stream = backend.stream(backend.socket(zmq.PULL))
+    monitor = backend.stream(stream.socket.get_monitor_socket())
+    events = backend.recorder()
 
     def on_event(msg):
         event = parse_monitor_message(msg)["event"]
@@ -229,20 +229,20 @@ def test_the_events_of_a_monitored_socket(home, io_loop):
 
     monitor.on_recv(on_event)
     port = stream.bind_to_random_port("tcp://127.0.0.1")
-    peer = home.socket(zmq.PUSH)
+    peer = backend.socket(zmq.PUSH)
     peer.connect(f"tcp://127.0.0.1:{port}")
-    home.run_until(lambda: zmq.EVENT_HANDSHAKE_SUCCEEDED in events)
+    backend.run_until(lambda: zmq.EVENT_HANDSHAKE_SUCCEEDED in events)
     assert events[0] == zmq.EVENT_LISTENING
     assert zmq.EVENT_ACCEPTED in events
     stream.socket.disable_monitor()
-    home.run_until(monitor.closed)
+    backend.run_until(monitor.closed)
     assert events[-1] == zmq.EVENT_MONITOR_STOPPED
 
 
-def test_a_server_that_answers_by_its_socket(home, io_loop):
+def test_a_server_that_answers_by_its_socket(backend, io_loop):
     """meshcat: a REP whose callback replies by the raw socket, at once or from a timer."""
-    socket, client = home.pair(zmq.REP, zmq.REQ, transport="tcp")
-    stream = home.stream(socket)
+    socket, client = backend.pair(zmq.REP, zmq.REQ, transport="tcp")
+    stream = backend.stream(socket)
 
     def answer():
         socket.send(b"later")
@@ -256,8 +256,8 @@ def test_a_server_that_answers_by_its_socket(home, io_loop):
             stream.flush(zmq.POLLOUT)
 
     stream.on_recv(handle)
-    asking = home.stream(client)
-    replies = home.recorder()
+    asking = backend.stream(client)
+    replies = backend.recorder()
 
     def ask(msg):
         replies.append(msg[0])
@@ -266,17 +266,17 @@ def test_a_server_that_answers_by_its_socket(home, io_loop):
 
     asking.on_recv(ask)
     asking.send(b"now")
-    home.wait(replies, 30)
+    backend.wait(replies, 30)
     assert replies == [b"at once", b"later", b"later"] * 10
 
 
 # -- the end --------------------------------------------------------------------------------------
 
 
-def test_closed_and_closed_again(home):
+def test_closed_and_closed_again(backend):
     """circus, jupyter_client, Salt: the stream, then its socket; or after a look at both."""
-    socket, _ = home.pair()
-    stream = home.stream(socket)
+    socket, _ = backend.pair()
+    stream = backend.stream(socket)
     assert not stream.closed()
     assert not stream.socket.closed
     stream.on_recv(None)
@@ -289,9 +289,9 @@ def test_closed_and_closed_again(home):
     stream.close(linger=5)
 
 
-def test_what_a_closed_stream_says(home):
+def test_what_a_closed_stream_says(backend):
     """Salt tells a closed stream by the text of the error."""
-    stream = home.stream(home.socket(zmq.SUB))
+    stream = backend.stream(backend.socket(zmq.SUB))
     stream.close(0)
     for use in (lambda: stream.on_recv(None), lambda: stream.send(b"x"), stream.flush):
         with pytest.raises(OSError) as caught:
@@ -299,21 +299,21 @@ def test_what_a_closed_stream_says(home):
         assert str(caught.value) == "Stream is closed"
 
 
-def test_disconnected_then_closed(home):
+def test_disconnected_then_closed(backend):
     """circus' client: stop_on_recv(), disconnect the socket, close the stream."""
-    server = home.socket(zmq.ROUTER)
+    server = backend.socket(zmq.ROUTER)
     endpoint = f"tcp://127.0.0.1:{server.bind_to_random_port('tcp://127.0.0.1')}"
     server.rcvtimeo = TIMEOUT * 1000
-    socket = home.socket(zmq.DEALER)
+    socket = backend.socket(zmq.DEALER)
     socket.connect(endpoint)
-    stream = home.stream(socket)
-    got = home.recorder()
+    stream = backend.stream(socket)
+    got = backend.recorder()
     stream.on_recv(got.append)
     stream.send(b"hello")
-    home.drained(stream)
+    backend.drained(stream)
     client, _ = server.recv_multipart()
     server.send_multipart([client, b"hello"])
-    home.wait(got)
+    backend.wait(got)
     stream.stop_on_recv()
     socket.disconnect(endpoint)
     stream.close()
@@ -321,30 +321,30 @@ def test_disconnected_then_closed(home):
 
 
 @pytest.mark.filterwarnings("ignore:.*closed directly")
-def test_removed_from_its_loop_by_hand(home, io_loop, expected_log):
+def test_removed_from_its_loop_by_hand(backend, io_loop, expected_log):
     """Salt before 2018, around bugs of pyzmq 14: remove_handler(), then close the socket."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     stream.on_recv(print)
-    home.settle()
+    backend.settle()
     stream.io_loop.remove_handler(stream.socket)
     stream.socket.close(0)
-    home.settle()
+    backend.settle()
     assert stream.closed()
-    if not home.reference:  # pyzmq's stream has no handler any more that would notice
+    if not backend.reference:  # pyzmq's stream has no handler any more that would notice
         expected_log("closed socket")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork")  # Python 3.12: in a process with threads
-def test_a_forked_child_has_a_context_of_its_own(home):
+def test_a_forked_child_has_a_context_of_its_own(backend):
     """ipykernel's iopub: a child sends what it prints through a new socket to the parent's."""
-    pull = home.socket(zmq.PULL)
+    pull = backend.socket(zmq.PULL)
     port = pull.bind_to_random_port("tcp://127.0.0.1")
-    stream = home.stream(pull)
-    got = home.recorder()
+    stream = backend.stream(pull)
+    got = backend.recorder()
     stream.on_recv(got.append)
-    home.settle()
+    backend.settle()
     child = os.fork()
     if child == 0:
         status = 1
@@ -358,16 +358,16 @@ def test_a_forked_child_has_a_context_of_its_own(home):
             status = 0
         finally:
             os._exit(status)
-    assert home.wait(got) == [[b"of the", b"child"]]
+    assert backend.wait(got) == [[b"of the", b"child"]]
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_results_of_threads(home):
+def test_results_of_threads(backend):
     """A callback that resolves a concurrent Future, which is no awaitable, and returns it."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     future = concurrent.futures.Future()
-    done = home.recorder()
+    done = backend.recorder()
 
     def callback(msg):
         future.set_result(msg)
@@ -376,5 +376,5 @@ def test_results_of_threads(home):
 
     stream.on_recv(callback)
     peer.send(b"x")
-    home.wait(done)
+    backend.wait(done)
     assert future.result(0) == [b"x"]

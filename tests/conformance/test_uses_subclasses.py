@@ -13,11 +13,11 @@ import zmqstream
 TIMEOUT = 20  # seconds
 
 
-def test_every_method_can_be_overridden(home):
+def test_every_method_can_be_overridden(backend):
     """What a subclass adds is used, whichever method the program calls."""
     calls = []
 
-    class Traced(home.stream_class):
+    class Traced(backend.stream_class):
         def on_recv(self, callback, copy=True):
             calls.append("on_recv")
             super().on_recv(callback, copy)
@@ -42,9 +42,9 @@ def test_every_method_can_be_overridden(home):
             calls.append("close")
             super().close(linger)
 
-    socket, peer = home.pair()
-    stream = home.stream(socket, Traced)
-    got = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket, Traced)
+    got = backend.recorder()
     for end in (stream.stop_on_recv, lambda: stream.on_recv_stream(None)):
         stream.on_recv_stream(print)
         end()
@@ -81,7 +81,7 @@ def test_every_method_can_be_overridden(home):
     assert called("flush")
     assert [peer.recv() for _ in range(4)] == [b"1", b"2", b"3", b"4"]
     peer.send(b"x")
-    assert home.wait(got) == [(stream, [b"x"])]
+    assert backend.wait(got) == [(stream, [b"x"])]
     stream.stop_on_recv()
     assert called("on_recv")
     stream.close()
@@ -89,10 +89,10 @@ def test_every_method_can_be_overridden(home):
     assert stream.closed()
 
 
-def test_a_subclass_that_transforms_messages(home):
+def test_a_subclass_that_transforms_messages(backend):
     """skytools' and others' wrappers: send and receive objects, drop what would be too much."""
 
-    class Limited(home.stream_class):
+    class Limited(backend.stream_class):
         def __init__(self, *args, limit=3, **kwargs):
             self.limit = limit
             super().__init__(*args, **kwargs)
@@ -108,33 +108,33 @@ def test_a_subclass_that_transforms_messages(home):
         def on_recv_parsed(self, callback):
             self.on_recv(lambda msg: callback(tuple(msg)))
 
-    socket, peer = home.pair()
-    stream = home.stream(socket, Limited)
+    socket, peer = backend.pair()
+    stream = backend.stream(socket, Limited)
     for _ in range(5):
         stream.send(b"x")
-    home.drained(stream)
+    backend.drained(stream)
     assert [peer.recv_multipart() for _ in range(3)] == [[b"type", b"x"]] * 3
     assert not peer.poll(0)
     assert stream.dropped == 2
-    got = home.recorder()
+    got = backend.recorder()
     stream.on_recv_parsed(got.append)
     peer.send_multipart([b"a", b"b"])
-    assert home.wait(got) == [(b"a", b"b")]
+    assert backend.wait(got) == [(b"a", b"b")]
 
 
-def test_a_subclass_that_makes_its_own_socket(home, io_loop):
+def test_a_subclass_that_makes_its_own_socket(backend, io_loop):
     """Majordomo workers: attributes before __init__(), and everything done in it."""
-    socket, peer = home.pair()
+    socket, peer = backend.pair()
 
-    class Worker(home.stream_class):
+    class Worker(backend.stream_class):
         attempts = 0
 
         def __init__(self, service, io_loop=None):
             self.service = service
-            home.stream_class.__init__(self, socket, io_loop)
+            backend.stream_class.__init__(self, socket, io_loop)
             self.on_recv(self.on_message)
             self.timer = self.io_loop.call_later(0, self.send_ready)
-            self.requests = home.recorder()
+            self.requests = backend.recorder()
 
         def send_ready(self):
             self.attempts += 1
@@ -150,18 +150,18 @@ def test_a_subclass_that_makes_its_own_socket(home, io_loop):
             self.close()
 
     with Worker(b"echo", io_loop) as worker:
-        home.run_until(lambda: peer.poll(0))
+        backend.run_until(lambda: peer.poll(0))
         assert peer.recv_multipart() == [b"READY", b"echo"]
         assert (worker.attempts, Worker.attempts) == (1, 0)
         peer.send(b"work")
-        assert home.wait(worker.requests) == [[b"work"]]
+        assert backend.wait(worker.requests) == [[b"work"]]
     assert worker.closed()
 
 
-def test_a_subclass_that_never_calls_init(home):
+def test_a_subclass_that_never_calls_init(backend):
     """Solara gives its kernels such a stream, for the type alone; IPython once did."""
 
-    class WebsocketStream(home.stream_class):
+    class WebsocketStream(backend.stream_class):
         def __init__(self, websocket, channel):
             self.websocket = websocket
             self.channel = channel
@@ -170,7 +170,7 @@ def test_a_subclass_that_never_calls_init(home):
             return self.websocket
 
     stream = WebsocketStream("websocket", channel="shell")
-    assert isinstance(stream, home.stream_class)
+    assert isinstance(stream, backend.stream_class)
     assert stream
     assert stream.flush(zmq.POLLOUT) == "websocket"
     assert (stream.channel, stream.websocket) == ("shell", "websocket")
@@ -181,38 +181,38 @@ def test_a_subclass_that_never_calls_init(home):
     assert gone() is None
 
 
-def test_hooks_of_the_event_handler_are_not_needed(home):
+def test_hooks_of_the_event_handler_are_not_needed(backend):
     """Copies of jupyter_client's manager override _handle_recv() to await asyncio's sockets."""
 
-    class Patched(home.stream_class):
+    class Patched(backend.stream_class):
         def _handle_recv(self):
             self._run_callback(self._recv_callback, self.socket.recv_multipart(zmq.NOBLOCK))
 
-    socket, peer = home.pair()
-    stream = home.stream(socket, Patched)
-    got = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket, Patched)
+    got = backend.recorder()
     stream.on_recv(got.append)
     peer.send(b"x")
-    assert home.wait(got) == [[b"x"]]
+    assert backend.wait(got) == [[b"x"]]
 
 
 @pytest.mark.parametrize("name", ["send_multipart", "on_recv", "on_send"])
-def test_a_method_replaced_in_the_class(home, name, monkeypatch):
+def test_a_method_replaced_in_the_class(backend, name, monkeypatch):
     """Tracers and tests replace methods of the class itself."""
     calls = []
-    original = getattr(home.stream_class, name)
+    original = getattr(backend.stream_class, name)
 
     def replaced(self, *args, **kwargs):
         calls.append(name)
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(home.stream_class, name, replaced)
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+    monkeypatch.setattr(backend.stream_class, name, replaced)
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     calls.clear()
     if name == "send_multipart":
         stream.send(b"x")
-        home.drained(stream)
+        backend.drained(stream)
         assert peer.recv() == b"x"
     elif name == "on_recv":
         stream.on_recv_stream(print)
@@ -223,22 +223,22 @@ def test_a_method_replaced_in_the_class(home, name, monkeypatch):
     assert calls.count(name) >= (1 if name == "send_multipart" else 2)
 
 
-def test_methods_replaced_in_an_instance(home):
+def test_methods_replaced_in_an_instance(backend):
     """unittest.mock.patch.object(stream, ...) in the tests of programs."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     with mock.patch.object(stream, "send_multipart") as send, mock.patch.object(stream, "flush"):
         stream.send_multipart([b"x"])
         stream.flush(zmq.POLLOUT)
         send.assert_called_once_with([b"x"])
     assert not stream.sending()
     stream.send_multipart([b"y"])
-    home.drained(stream)
+    backend.drained(stream)
     assert peer.recv() == b"y"
 
 
-def test_a_mock_with_the_spec_of_the_class(home):
-    double = mock.create_autospec(home.stream_class, instance=True)
+def test_a_mock_with_the_spec_of_the_class(backend):
+    double = mock.create_autospec(backend.stream_class, instance=True)
     double.flush.return_value = 1
     double.closed.return_value = False
     double.on_recv(print, copy=False)
@@ -252,11 +252,11 @@ def test_a_mock_with_the_spec_of_the_class(home):
 # -- attributes and references --------------------------------------------------------------------
 
 
-def test_attributes_of_ones_own(home):
-    class Named(home.stream_class):
+def test_attributes_of_ones_own(backend):
+    class Named(backend.stream_class):
         kind = "shell"
 
-    first, second = (home.stream(home.socket(zmq.PULL), Named) for _ in range(2))
+    first, second = (backend.stream(backend.socket(zmq.PULL), Named) for _ in range(2))
     first.kind = "control"
     first.channel = "iopub"
     assert (first.kind, second.kind, Named.kind) == ("control", "shell", "shell")
@@ -266,9 +266,9 @@ def test_attributes_of_ones_own(home):
     assert vars(first)["channel"] == "iopub"
 
 
-def test_streams_are_true_and_keys(home):
+def test_streams_are_true_and_keys(backend):
     """`if self.control_stream:`, dicts of streams, `in`: by identity, open or closed."""
-    first, second = (home.stream(home.socket(zmq.PULL)) for _ in range(2))
+    first, second = (backend.stream(backend.socket(zmq.PULL)) for _ in range(2))
     assert first
     assert first != second
     assert {first: 1, second: 2}[first] == 1
@@ -278,51 +278,51 @@ def test_streams_are_true_and_keys(home):
     assert {first, second} == {second, first}
 
 
-def test_io_loop_is_what_was_given(home, io_loop):
+def test_io_loop_is_what_was_given(backend, io_loop):
     """ipykernel stops the loops of its streams through it, if they are others than the main one."""
-    stream = home.stream(home.socket(zmq.PULL))
+    stream = backend.stream(backend.socket(zmq.PULL))
     assert stream.io_loop is io_loop
     assert stream.io_loop == io_loop
-    called = home.recorder()
+    called = backend.recorder()
     stream.io_loop.add_callback(called.append, 1)
     stream.io_loop.call_later(0.001, called.append, 2)
     stream.io_loop.add_timeout(io_loop.time() + 0.002, called.append, 3)
-    assert sorted(home.wait(called, 3)) == [1, 2, 3]
+    assert sorted(backend.wait(called, 3)) == [1, 2, 3]
     assert isinstance(stream.poller, zmq.Poller)
 
 
-def test_io_loop_by_its_name(home):
-    socket, peer = home.pair()
-    stream = home.stream_class(socket, io_loop=home.io_loop)
-    home.streams.append(stream)
-    got = home.recorder()
+def test_io_loop_by_its_name(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream_class(socket, io_loop=backend.io_loop)
+    backend.streams.append(stream)
+    got = backend.recorder()
     stream.on_recv(callback=got.append, copy=True)
     peer.send(b"x")
-    assert home.wait(got) == [[b"x"]]
+    assert backend.wait(got) == [[b"x"]]
 
 
-def test_weak_references(home):
-    stream = home.stream(home.socket(zmq.PULL))
+def test_weak_references(backend):
+    stream = backend.stream(backend.socket(zmq.PULL))
     registry = weakref.WeakKeyDictionary({stream: "info"})
     proxy, told = weakref.proxy(stream), []
     reference = weakref.ref(stream, told.append)
     assert registry[stream] == "info"
     assert not proxy.closed()
     stream.close()
-    home.streams.remove(stream)
-    home.settle()
+    backend.streams.remove(stream)
+    backend.settle()
     del stream
     gc.collect()
     assert told == [reference]
     assert len(registry) == 0
 
 
-def test_references_are_given_back(home):
+def test_references_are_given_back(backend):
     """Callbacks, their objects and messages go with their stream."""
 
     class Owner:
         def __init__(self):
-            self.stream = home.stream(home.socket(zmq.PULL))
+            self.stream = backend.stream(backend.socket(zmq.PULL))
             self.stream.owner = self
             self.stream.on_recv(self.on_recv)
             self.stream.on_send(self.on_send)
@@ -338,12 +338,12 @@ def test_references_are_given_back(home):
             pass
 
     owner = Owner()
-    home.settle()
+    backend.settle()
     gone = weakref.ref(owner)
     owner.stream.close()
-    home.streams.clear()
+    backend.streams.clear()
     del owner
-    home.settle()
+    backend.settle()
     gc.collect()
     assert gone() is None
 

@@ -15,13 +15,13 @@ TIMEOUT = 20  # seconds
 class Channel:
     """As of jupyter_client's ThreadedKernelClient: everything happens in the loop's thread."""
 
-    def __init__(self, home, socket, io_loop, call_handlers):
+    def __init__(self, backend, socket, io_loop, call_handlers):
         self.socket = socket
         self.io_loop = io_loop
         self.stream = None
 
         def setup_stream():
-            self.stream = home.stream(socket, io_loop=io_loop)
+            self.stream = backend.stream(socket, io_loop=io_loop)
             self.stream.on_recv(call_handlers)
 
         self.in_loop(setup_stream)
@@ -57,11 +57,11 @@ class Channel:
         self.socket.close(linger=0)
 
 
-def test_a_threaded_client(home, in_thread, until):
+def test_a_threaded_client(backend, in_thread, until):
     client = in_thread().start()
-    socket, kernel = home.pair(zmq.DEALER, zmq.ROUTER, transport="tcp")
+    socket, kernel = backend.pair(zmq.DEALER, zmq.ROUTER, transport="tcp")
     handled = []
-    channel = Channel(home, socket, client.io_loop, handled.append)
+    channel = Channel(backend, socket, client.io_loop, handled.append)
     for i in range(20):
         channel.send([b"request", b"%d" % i])
         identity, *request = kernel.recv_multipart()
@@ -76,13 +76,13 @@ def test_a_threaded_client(home, in_thread, until):
     client.stop()
 
 
-def test_streams_made_before_their_loop_runs(home, in_thread):
+def test_streams_made_before_their_loop_runs(backend, in_thread):
     """ipykernel makes all streams in the main thread, starts the threads, then calls on_recv()."""
     threads = [in_thread() for _ in range(2)]
     got, channels = queue.Queue(), []
     for thread in threads:
-        socket, peer = home.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
-        channels.append((home.stream(socket, io_loop=thread.io_loop), peer))
+        socket, peer = backend.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
+        channels.append((backend.stream(socket, io_loop=thread.io_loop), peer))
     for thread in threads:
         thread.start()
 
@@ -101,31 +101,31 @@ def test_streams_made_before_their_loop_runs(home, in_thread):
             assert peer.recv() == b"reply"
 
 
-def test_streams_made_while_their_loop_sleeps(home, in_thread):
+def test_streams_made_while_their_loop_sleeps(backend, in_thread):
     """ipykernel 7's SubshellManager: made by the main thread, for a loop that runs already."""
     got, idle = queue.Queue(), threading.Event()
     thread = in_thread().start()
     thread.io_loop.add_callback(idle.set)
     assert idle.wait(TIMEOUT)
     for i in range(3):
-        socket, peer = home.pair()
-        stream = home.stream(socket, io_loop=thread.io_loop)
+        socket, peer = backend.pair()
+        stream = backend.stream(socket, io_loop=thread.io_loop)
         stream.on_recv(lambda msg: got.put((threading.current_thread(), msg)))
         peer.send(b"%d" % i)
         assert got.get(timeout=TIMEOUT) == (thread.thread, [b"%d" % i])
         thread.call(stream.close)
 
 
-def test_a_coroutine_callback_in_a_thread(home, in_thread):
+def test_a_coroutine_callback_in_a_thread(backend, in_thread):
     """ipykernel 7's shell channel hands what it receives, over inproc, to the thread it is for."""
     shell_channel = in_thread()
-    shell, client = home.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
-    to_main, from_channel = home.pair()
-    to_channel, from_main = home.pair()
-    shell_stream = home.stream(shell, io_loop=shell_channel.io_loop)
-    reply_stream = home.stream(from_main, io_loop=shell_channel.io_loop)
-    main_stream = home.stream(from_channel)  # on the home's own loop
-    handled = home.recorder()
+    shell, client = backend.pair(zmq.ROUTER, zmq.DEALER, transport="tcp")
+    to_main, from_channel = backend.pair()
+    to_channel, from_main = backend.pair()
+    shell_stream = backend.stream(shell, io_loop=shell_channel.io_loop)
+    reply_stream = backend.stream(from_main, io_loop=shell_channel.io_loop)
+    main_stream = backend.stream(from_channel)  # on the backend's own loop
+    handled = backend.recorder()
     threads = set()
 
     async def on_shell(frames):
@@ -143,7 +143,7 @@ def test_a_coroutine_callback_in_a_thread(home, in_thread):
     shell_channel.start()
     for i in range(20):
         client.send(b"%d" % i)
-    home.wait(handled, 20)
+    backend.wait(handled, 20)
     assert [client.recv() for _ in range(20)] == [b"reply to %d" % i for i in range(20)]
     assert threads == {("shell", shell_channel.thread), ("main", threading.current_thread())}
 
@@ -154,16 +154,16 @@ def test_a_coroutine_callback_in_a_thread(home, in_thread):
     shell_channel.call(close)
 
 
-def test_events_of_many_threads(home, in_thread, until):
+def test_events_of_many_threads(backend, in_thread, until):
     """ipykernel's iopub: threads append a call and wake the loop through a socket of their own."""
     iopub = in_thread()
-    published, subscriber = home.pair(zmq.PUB, zmq.SUB, transport="tcp")
+    published, subscriber = backend.pair(zmq.PUB, zmq.SUB, transport="tcp")
     published.rcvtimeo = -1
     subscriber.subscribe(b"")
-    pull = home.socket(zmq.PULL)
-    pull.bind(home.address())
+    pull = backend.socket(zmq.PULL)
+    pull.bind(backend.address())
     address = pull.last_endpoint.decode()
-    waker = home.stream(pull, io_loop=iopub.io_loop)
+    waker = backend.stream(pull, io_loop=iopub.io_loop)
     events = collections.deque()
 
     def on_event(msg):
@@ -175,14 +175,14 @@ def test_events_of_many_threads(home, in_thread, until):
         pipe.send(b"")
 
     def work(number):
-        with home.context.socket(zmq.PUSH) as pipe:
+        with backend.context.socket(zmq.PUSH) as pipe:
             pipe.connect(address)
             for i in range(100):
                 schedule(pipe, [b"thread %d" % number, b"%d" % i])
 
     waker.on_recv(on_event)
     iopub.start()
-    with home.context.socket(zmq.PUSH) as pipe:  # until the subscription has arrived
+    with backend.context.socket(zmq.PUSH) as pipe:  # until the subscription has arrived
         pipe.connect(address)
         until(lambda: schedule(pipe, [b"hello"]) or subscriber.poll(1))
     workers = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(4)]
@@ -199,11 +199,11 @@ def test_events_of_many_threads(home, in_thread, until):
     assert all(numbers == [b"%d" % i for i in range(100)] for numbers in got.values())
 
 
-def test_the_client_of_a_cluster(home, in_thread):
+def test_the_client_of_a_cluster(backend, in_thread):
     """ipyparallel's client: futures of the main thread, resolved by streams of its io thread."""
     io = in_thread().start()
     results = {}
-    sockets = [home.pair(zmq.DEALER, zmq.ROUTER, transport="tcp") for _ in range(3)]
+    sockets = [backend.pair(zmq.DEALER, zmq.ROUTER, transport="tcp") for _ in range(3)]
 
     def dispatch(frames):
         name, answer = (frame.bytes for frame in frames)
@@ -212,7 +212,7 @@ def test_the_client_of_a_cluster(home, in_thread):
     def setup():
         streams = []
         for socket, _ in sockets:
-            streams.append(home.stream(socket, io_loop=io.io_loop))
+            streams.append(backend.stream(socket, io_loop=io.io_loop))
             streams[-1].on_recv(dispatch, copy=False)
         return streams
 
@@ -236,11 +236,11 @@ def test_the_client_of_a_cluster(home, in_thread):
         assert socket.closed
 
 
-def test_closed_by_its_loop_while_others_send(home, in_thread):
+def test_closed_by_its_loop_while_others_send(backend, in_thread):
     """What is sent through the loop after that is an error there, and nothing else happens."""
     thread = in_thread().start()
-    socket, peer = home.pair(transport="tcp", sndhwm=0, rcvhwm=0)
-    stream = thread.call(lambda: home.stream(socket, io_loop=thread.io_loop))
+    socket, peer = backend.pair(transport="tcp", sndhwm=0, rcvhwm=0)
+    stream = thread.call(lambda: backend.stream(socket, io_loop=thread.io_loop))
     sent, reasons, refused = [], [], threading.Event()
 
     def send(number):
@@ -280,11 +280,11 @@ def test_closed_by_its_loop_while_others_send(home, in_thread):
 
 
 @pytest.mark.deviates("pyzmq's send is not thread-safe")
-def test_closed_by_its_loop_while_others_send_directly(home, in_thread):
+def test_closed_by_its_loop_while_others_send_directly(backend, in_thread):
     """What send() took is sent, in order; what it did not is an error."""
     thread = in_thread().start()
-    socket, peer = home.pair(transport="tcp", sndhwm=0, rcvhwm=0)
-    stream = thread.call(lambda: home.stream(socket, io_loop=thread.io_loop))
+    socket, peer = backend.pair(transport="tcp", sndhwm=0, rcvhwm=0)
+    stream = thread.call(lambda: backend.stream(socket, io_loop=thread.io_loop))
     sent, reasons = [0, 0], []
     room = threading.Semaphore(500)
 

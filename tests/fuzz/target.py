@@ -53,7 +53,7 @@ class Source:
 
 
 class Streams:
-    """A loop with both kinds of homes: our own, or asyncio's."""
+    """A loop of either kind: our own, or asyncio's."""
 
     def __init__(self, loop=None):
         self.loop = zmqstream.EventLoop() if loop is None else loop

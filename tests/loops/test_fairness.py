@@ -12,10 +12,10 @@ from zmqstream.eventloop import reactor_of
 from zmqstream.stats import LoopStats
 
 
-def flooded(home, callback):
+def flooded(backend, callback):
     """A stream that never runs out of messages."""
-    socket, feeder = home.pair(rcvhwm=0, sndhwm=0)
-    stream = home.stream(socket)
+    socket, feeder = backend.pair(rcvhwm=0, sndhwm=0)
+    stream = backend.stream(socket)
 
     def again(message):
         feeder.send(message[0])
@@ -34,10 +34,10 @@ def busy(seconds):
 
 
 @pytest.mark.ours
-def test_what_is_parked_takes_half_of_each_turn_until_it_is_sent(home):
+def test_what_is_parked_takes_half_of_each_turn_until_it_is_sent(backend):
     """Others are heard meanwhile, and the loop does not sleep before the peer has everything."""
-    router, slow, other = home.router(b"slow", b"other", hwm=100)
-    stream = home.stream(router)
+    router, slow, other = backend.router(b"slow", b"other", hwm=100)
+    stream = backend.stream(router)
     stream.set_turn_limits(messages=10, seconds=60)
     fitted = 0
     while not stream.sending():
@@ -46,12 +46,12 @@ def test_what_is_parked_takes_half_of_each_turn_until_it_is_sent(home):
     for _ in range(49):
         stream.send_multipart([b"slow", b"parked"])
     stream.flush(zmq.POLLOUT)
-    home.settle()
-    events, sleeps = home.recorder(), []
+    backend.settle()
+    events, sleeps = backend.recorder(), []
 
     def record(event):
         events.append(event)
-        sleeps.append(LoopStats(*reactor_of(home.loop).stats()).sleeps)
+        sleeps.append(LoopStats(*reactor_of(backend.loop).stats()).sleeps)
 
     stream.on_send(lambda message, status: record("sent"))
     stream.on_recv(lambda message: record("received"))
@@ -59,21 +59,21 @@ def test_what_is_parked_takes_half_of_each_turn_until_it_is_sent(home):
         other.send(b"x")
     for _ in range(fitted):
         slow.recv()
-    home.wait(events, 90)
+    backend.wait(events, 90)
     last = 89 - events[::-1].index("received")
     runs = [len(list(run)) for event, run in itertools.groupby(events[:last]) if event == "sent"]
     assert 5 in runs
     assert max(runs) == 5
-    if home.name.startswith("own"):
+    if backend.name.startswith("own"):
         assert len(set(sleeps[events.index("sent") :])) == 1
 
 
 @pytest.mark.ours
-def test_each_of_many_stalled_peers_has_its_turn(home, expected_log):
+def test_each_of_many_stalled_peers_has_its_turn(backend, expected_log):
     """More than are tried in one turn. Whoever makes room gets what waits for it, first or last."""
     names = [b"%d" % i for i in range(100)]
-    router, *peers = home.router(*names, hwm=1)
-    stream = home.stream(router)
+    router, *peers = backend.router(*names, hwm=1)
+    stream = backend.stream(router)
     messages = [b"%d" % i for i in range(5)]
     for name in names:
         for message in messages:
@@ -81,7 +81,7 @@ def test_each_of_many_stalled_peers_has_its_turn(home, expected_log):
     for peer in (peers[-1], peers[50], peers[0]):
         got = []
         while len(got) < len(messages):
-            home.run_until(lambda peer=peer: peer.poll(0))
+            backend.run_until(lambda peer=peer: peer.poll(0))
             got.append(peer.recv())
         assert got == messages
     stream.close()
@@ -90,24 +90,24 @@ def test_each_of_many_stalled_peers_has_its_turn(home, expected_log):
 
 @pytest.mark.parametrize("cost", [0, 20e-6, 0.002], ids=["fast", "20 us", "2 ms"])
 @pytest.mark.parametrize("streams", [1, 5])
-def test_timers_fire_under_flood(home, cost, streams):
+def test_timers_fire_under_flood(backend, cost, streams):
     for _ in range(streams):
-        flooded(home, lambda: busy(cost))
-    fired = home.recorder()
+        flooded(backend, lambda: busy(cost))
+    fired = backend.recorder()
 
     def tick():
         fired.append(time.perf_counter())
-        home.loop.call_later(0.005, tick)
+        backend.loop.call_later(0.005, tick)
 
-    home.loop.call_soon(tick)
-    home.wait(fired, 12)
+    backend.loop.call_soon(tick)
+    backend.wait(fired, 12)
     # A timer of 5 ms while messages never end. How late it is, is measured in bench/; here, that
     # it is not as late as the backlog is long: 600 x 2 ms in the worst case.
     waits = sorted(b - a for a, b in itertools.pairwise(fired))
     assert waits[len(waits) // 2] < 0.2
 
 
-def test_slow_callbacks_after_fast_ones(home):
+def test_slow_callbacks_after_fast_ones(backend):
     """The clock is not read for every message, and yet a turn ends in time."""
     calls = 0
 
@@ -117,39 +117,39 @@ def test_slow_callbacks_after_fast_ones(home):
         if calls > 1000:
             busy(0.002)
 
-    flooded(home, callback)
-    fired = home.recorder()
+    flooded(backend, callback)
+    fired = backend.recorder()
 
     def tick():
         fired.append(calls)
-        home.loop.call_later(0.001, tick)
+        backend.loop.call_later(0.001, tick)
 
-    home.loop.call_soon(tick)
-    home.run_until(lambda: calls > 1000)
+    backend.loop.call_soon(tick)
+    backend.run_until(lambda: calls > 1000)
     del fired[:]
-    home.wait(fired, 10)
+    backend.wait(fired, 10)
     steps = [b - a for a, b in itertools.pairwise(fired)]
     assert max(steps) <= 32  # messages between two ticks; the whole budget would be 256
 
 
-def test_two_floods_share_evenly(home):
+def test_two_floods_share_evenly(backend):
     counts = [0, 0]
-    done = home.recorder()
+    done = backend.recorder()
 
     def count(which):
         counts[which] += 1
-        if sum(counts) == 20_000 // (20 if home.reference else 1):
+        if sum(counts) == 20_000 // (20 if backend.reference else 1):
             done.append(1)
 
-    flooded(home, lambda: count(0))
-    flooded(home, lambda: count(1))
-    home.wait(done)
+    flooded(backend, lambda: count(0))
+    flooded(backend, lambda: count(1))
+    backend.wait(done)
     assert abs(counts[0] - counts[1]) <= 0.1 * sum(counts) + 256
 
 
-def test_floods_of_different_cost_let_each_other_live(home):
+def test_floods_of_different_cost_let_each_other_live(backend):
     counts = [0, 0]
-    done = home.recorder()
+    done = backend.recorder()
 
     def cheap():
         counts[0] += 1
@@ -160,13 +160,13 @@ def test_floods_of_different_cost_let_each_other_live(home):
         if counts[1] == 40:
             done.append(1)
 
-    flooded(home, cheap)
-    flooded(home, dear)
-    home.wait(done)
+    flooded(backend, cheap)
+    flooded(backend, dear)
+    backend.wait(done)
     assert counts[0] >= 40
 
 
-def test_a_hundred_floods_and_a_timer(home):
+def test_a_hundred_floods_and_a_timer(backend):
     """A pass over all of them has a budget of its own, and nobody is forgotten."""
     counts = [0] * 100
     for i in range(100):
@@ -175,19 +175,19 @@ def test_a_hundred_floods_and_a_timer(home):
             counts[i] += 1
             busy(20e-6)
 
-        flooded(home, count)
-    fired = home.recorder()
+        flooded(backend, count)
+    fired = backend.recorder()
 
     def tick():
         fired.append(1)
-        home.loop.call_later(0.001, tick)
+        backend.loop.call_later(0.001, tick)
 
-    home.loop.call_soon(tick)
-    home.wait(fired, 100)
-    home.run_until(lambda: min(counts) > 0)
+    backend.loop.call_soon(tick)
+    backend.wait(fired, 100)
+    backend.run_until(lambda: min(counts) > 0)
 
 
-def test_iterations_of_a_busy_loop_do_not_grow(home):
+def test_iterations_of_a_busy_loop_do_not_grow(backend):
     """One pass in each, however often sweeps came by in the meantime."""
     handled = 0
 
@@ -197,81 +197,81 @@ def test_iterations_of_a_busy_loop_do_not_grow(home):
         busy(20e-6)
 
     for _ in range(50):
-        flooded(home, count)
-    seen = home.recorder()
+        flooded(backend, count)
+    seen = backend.recorder()
     end = time.monotonic() + 0.6  # a dozen sweeps on a foreign loop
 
     def each_iteration():
         seen.append(handled)
         if time.monotonic() < end:
-            home.loop.call_soon(each_iteration)
+            backend.loop.call_soon(each_iteration)
         else:
             ended.append(1)
 
-    ended = home.recorder()
-    home.loop.call_soon(each_iteration)
-    home.wait(ended)
+    ended = backend.recorder()
+    backend.loop.call_soon(each_iteration)
+    backend.wait(ended)
     # a pass of 2 ms, and the turn of 1 ms in which it ends, are 150 messages of 20 us
     assert max(after - before for before, after in itertools.pairwise(seen)) <= 300
 
 
-def test_other_descriptors_get_their_turn(home):
-    flooded(home, lambda: None)
+def test_other_descriptors_get_their_turn(backend):
+    flooded(backend, lambda: None)
     read, write = os.pipe()
-    got = home.recorder()
-    home.loop.add_reader(read, lambda: got.append(os.read(read, 1)))
+    got = backend.recorder()
+    backend.loop.add_reader(read, lambda: got.append(os.read(read, 1)))
     for _ in range(5):
         os.write(write, b"x")
-    home.wait(got, 5)
-    home.loop.remove_reader(read)
+    backend.wait(got, 5)
+    backend.loop.remove_reader(read)
     os.close(read)
     os.close(write)
 
 
-def test_tasks_get_their_turn(home):
+def test_tasks_get_their_turn(backend):
     import asyncio
 
-    flooded(home, lambda: None)
+    flooded(backend, lambda: None)
 
     async def count():
         for _ in range(100):
             await asyncio.sleep(0)
         return "done"
 
-    assert home.run(count()) == "done"
+    assert backend.run(count()) == "done"
 
 
-def test_a_long_queue_does_not_stop_timers(home):
+def test_a_long_queue_does_not_stop_timers(backend):
     """pyzmq: 50,000 sends make timers late by 0.6 s and more."""
-    if home.reference:
+    if backend.reference:
         pytest.skip("deviates from pyzmq on purpose")
-    socket, peer = home.pair(zmq.PUSH, zmq.PULL, sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.PUSH, zmq.PULL, sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
     for _ in range(50_000):
         stream.send(b"x")
-    ticks = home.recorder()
+    ticks = backend.recorder()
 
     def tick():
         ticks.append(stream.sending())
-        home.loop.call_soon(tick)
+        backend.loop.call_soon(tick)
 
-    home.loop.call_soon(tick)
-    home.drained(stream)
+    backend.loop.call_soon(tick)
+    backend.drained(stream)
     assert ticks.count(True) >= 50_000 // 256 // 2
 
 
-def test_nothing_waits_for_a_peer(home):
+def test_nothing_waits_for_a_peer(backend):
     """Promise 4: neither nobody, nor one that does not read."""
     kinds = (zmq.PUSH, zmq.DEALER, zmq.REQ, zmq.PAIR, zmq.PUB, zmq.ROUTER)
-    streams = [home.stream(home.socket(kind, sndhwm=1)) for kind in kinds]
-    full, peer = home.pair(zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
-    streams.append(home.stream(full))
+    streams = [backend.stream(backend.socket(kind, sndhwm=1)) for kind in kinds]
+    full, peer = backend.pair(zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
+    streams.append(backend.stream(full))
     start = time.perf_counter()
     for stream in streams:
         for _ in range(5):
             stream.send_multipart([b"x", b"y"], flags=0)
         stream.on_recv(print)
-    home.settle(20)
+    backend.settle(20)
     for stream in streams:
         stream.flush()
         stream.close(linger=0)
@@ -279,30 +279,30 @@ def test_nothing_waits_for_a_peer(home):
 
 
 @pytest.fixture(autouse=True)
-def _logs(home, caplog):
+def _logs(backend, caplog):
     """Messages that nobody takes are reported at close; these tests leave many."""
     yield
-    if not home.reference:
+    if not backend.reference:
         for records in (caplog.handler.records, caplog.get_records("call")):
             records[:] = [r for r in records if "queued messages could not" not in r.getMessage()]
 
 
 @pytest.mark.skipif(count_waits is None, reason="counts context switches")
 @pytest.mark.ours
-def test_an_idle_loop_does_not_wake_up(home):
+def test_an_idle_loop_does_not_wake_up(backend):
     """Promise 17: on our own loop not once, on a foreign one at the pace of its sweeps."""
     streams = []
     for _ in range(20):
-        socket, peer = home.pair()
-        stream = home.stream(socket)
+        socket, peer = backend.pair()
+        stream = backend.stream(socket)
         stream.on_recv(print)
         stream.send(b"x")
         streams.append(stream)
-    home.drained(*streams)
+    backend.drained(*streams)
 
-    seen = home.recorder()
-    home.loop.call_later(0.1, lambda: seen.append(count_waits()))  # after a full sweep
-    home.loop.call_later(0.5, lambda: seen.append(count_waits()))
-    home.wait(seen, 2)
+    seen = backend.recorder()
+    backend.loop.call_later(0.1, lambda: seen.append(count_waits()))  # after a full sweep
+    backend.loop.call_later(0.5, lambda: seen.append(count_waits()))
+    backend.wait(seen, 2)
     # our own loop: the timer, and a full sweep after it; a guest: 20 sweeps a second
-    assert seen[1] - seen[0] <= (3 if home.name.startswith("own") else 12)
+    assert seen[1] - seen[0] <= (3 if backend.name.startswith("own") else 12)

@@ -24,93 +24,93 @@ pytestmark = [
 ]
 
 
-def check_idle(home, own=0, guest=SWEEPS):
+def check_idle(backend, own=0, guest=SWEEPS):
     """Nothing happens: so many wake-ups a second on our own loop, and on another."""
     a_full_sweep = 0.06
-    seen = home.recorder()
+    seen = backend.recorder()
     cpu = []
 
     def look():
         cpu.append(time.thread_time())
         seen.append(count_waits())
 
-    home.loop.call_later(a_full_sweep, look)
-    home.loop.call_later(a_full_sweep + SECONDS, look)
-    home.wait(seen, 2)
+    backend.loop.call_later(a_full_sweep, look)
+    backend.loop.call_later(a_full_sweep + SECONDS, look)
+    backend.wait(seen, 2)
     assert cpu[1] - cpu[0] < SECONDS / 2, "it spins"  # which is not waiting
-    pace = own if home.name.startswith("own") else guest
+    pace = own if backend.name.startswith("own") else guest
     # the timer that ends it, a sweep after the one that began it, and what the machine does
     assert seen[1] - seen[0] <= 3 + pace * SECONDS
 
 
-def quiet(home, count, kind=zmq.PULL):
+def quiet(backend, count, kind=zmq.PULL):
     """Streams that have a receiver and nothing to receive."""
     streams = []
     for _ in range(count):
-        stream = home.stream(home.socket(kind))
+        stream = backend.stream(backend.socket(kind))
         stream.on_recv(print)
         streams.append(stream)
     return streams
 
 
 @pytest.mark.parametrize("count", [1, 8, 300])
-def test_streams_without_peers(home, count):
-    quiet(home, count)
-    check_idle(home)
+def test_streams_without_peers(backend, count):
+    quiet(backend, count)
+    check_idle(backend)
 
 
-def test_a_handler_that_was_removed(home):
+def test_a_handler_that_was_removed(backend):
     """A message waits in its socket, for nobody."""
-    quiet(home, 1)
-    facade = zmqstream.IOLoop(make_current=False, asyncio_loop=home.loop)
-    socket, peer = home.pair()
-    got = home.recorder()
+    quiet(backend, 1)
+    facade = zmqstream.IOLoop(make_current=False, asyncio_loop=backend.loop)
+    socket, peer = backend.pair()
+    got = backend.recorder()
 
     def handler(socket, events):
         got.append(socket.recv())
 
     facade.add_handler(socket, handler, facade.READ)
     peer.send(b"1")
-    home.wait(got)
-    home.settle()
+    backend.wait(got)
+    backend.settle()
     facade.remove_handler(socket)
     peer.send(b"2")
-    check_idle(home)
+    check_idle(backend)
     facade.add_handler(socket, handler, facade.READ)
-    home.wait(got, 2)
+    backend.wait(got, 2)
     facade.remove_handler(socket)
     assert got == [b"1", b"2"]
 
 
-def test_after_everything(home, expected_log):
+def test_after_everything(backend, expected_log):
     """Peers that left, messages that nobody takes, a flood, raw use of sockets, exceptions."""
-    quiet(home, 10)
+    quiet(backend, 10)
     # peers that left
     for transport in ("inproc", "tcp"):
-        socket, peer = home.pair(transport=transport)
-        got = home.recorder()
-        home.stream(socket).on_recv(got.append)
+        socket, peer = backend.pair(transport=transport)
+        got = backend.recorder()
+        backend.stream(socket).on_recv(got.append)
         peer.send(b"x")
-        home.wait(got)
+        backend.wait(got)
         peer.close()
     # messages that nobody takes
     waiting = []
     for kind in (zmq.PUSH, zmq.DEALER, zmq.REQ):
-        waiting.append(home.stream(home.socket(kind, sndhwm=10)))
+        waiting.append(backend.stream(backend.socket(kind, sndhwm=10)))
         for _ in range(100):
             waiting[-1].send(b"x")
-    full, reader = home.pair(zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
-    waiting.append(home.stream(full))
+    full, reader = backend.pair(zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
+    waiting.append(backend.stream(full))
     for _ in range(100):
         waiting[-1].send(b"x")
     # messages that nobody wants
-    unread, writer = home.pair()
-    home.stream(unread)
+    unread, writer = backend.pair()
+    backend.stream(unread)
     writer.send(b"x")
     # a flood, an exception, and raw use
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
-    got = home.recorder()
+    socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
+    got = backend.recorder()
 
     def callback(message):
         got.append(message)
@@ -120,48 +120,48 @@ def test_after_everything(home, expected_log):
     stream.on_recv(callback)
     for _ in range(2000):
         peer.send(b"x")
-    home.wait(got, 2000)
+    backend.wait(got, 2000)
     stream.socket.getsockopt(zmq.EVENTS)
     stream.socket.poll(0)
     stream.flush()
     stream.on_recv(None)
     stream.on_recv(got.append)
-    check_idle(home)
-    home.expect_errors(ValueError)
+    check_idle(backend)
+    backend.expect_errors(ValueError)
     for stream in waiting:
         assert stream.sending()
         stream.close()
     expected_log("queued messages")
 
 
-def test_a_peer_that_refuses_costs_no_more_than_its_attempts(home, expected_log):
+def test_a_peer_that_refuses_costs_no_more_than_its_attempts(backend, expected_log):
     """No event tells when it has room."""
-    router, _ = home.router(b"peer", hwm=1)
-    stream = home.stream(router)
+    router, _ = backend.router(b"peer", hwm=1)
+    stream = backend.stream(router)
     for _ in range(1000):
         stream.send_multipart([b"peer", b"x"])
-    check_idle(home, own=RETRIES, guest=SWEEPS + RETRIES)
+    check_idle(backend, own=RETRIES, guest=SWEEPS + RETRIES)
     assert stream.sending()
     stream.close()
     expected_log("queued messages")
 
 
-def test_a_callback_that_is_idle_itself(home):
+def test_a_callback_that_is_idle_itself(backend):
     """Coroutines that wait, and a timer far away."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    started = home.recorder()
-    release = home.loop.create_future()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    started = backend.recorder()
+    release = backend.loop.create_future()
 
     async def callback(message):
         started.append(message)
         await asyncio.wait([release])
 
     stream.on_recv(callback)
-    home.loop.call_later(3600, print)
+    backend.loop.call_later(3600, print)
     for _ in range(5):
         peer.send(b"x")
-    home.wait(started, 5)
-    check_idle(home)
+    backend.wait(started, 5)
+    check_idle(backend)
     release.set_result(None)
-    home.settle()
+    backend.settle()

@@ -1,8 +1,8 @@
 """A model of streams: what must be delivered, sent and reported, whatever was done before.
 
-A `World` (world.py) is a `Home` (support/backends.py) with some links of sockets (links.py) on it.
-At one end of a link is a stream (stream.py; what it sends: outbox.py), at the other a stream or a
-raw socket (ends.py), or several. Tasks await something of a stream (tasks.py).
+A `World` (world.py) is a `Backend` (support/backends.py) with some links of sockets (links.py) on
+it. At one end of a link is a stream (stream.py; what it sends: outbox.py), at the other a stream or
+a raw socket (ends.py), or several. Tasks await something of a stream (tasks.py).
 `world.do(action)` does something to them (actions.py): from outside of the loop, in a callback
 (callbacks.py) or in a handle of the loop. The model does not foresee how far a loop gets: each
 callback checks what it is called with, and `world.quiet()` runs the loop until everything has

@@ -63,7 +63,7 @@ class Open(NamedTuple):
 
     def do(self, world):
         if sum(link.open() for link in world.links) < MOST_LINKS:
-            if world.home.reference and self.link in ("REQ", "REP"):
+            if world.backend.reference and self.link in ("REQ", "REP"):
                 return
             world.links.append(Link(world, self))
 
@@ -119,7 +119,7 @@ class Send(NamedTuple):
         stream = world.stream(self.stream, "outs")
         if stream is None:
             return
-        ours = not world.home.reference
+        ours = not world.backend.reference
         track = self.track and not self.copy and self.form != "Frame" and not self.echo
         options = {"copy": self.copy, "track": track}
         if self.timeout is not None and ours:
@@ -195,7 +195,7 @@ class Receive(NamedTuple):
 
     def do(self, world):
         if stream := world.stream(self.stream, "ins"):
-            if world.home.reference:
+            if world.backend.reference:
                 # pyzmq's class starts coroutines on the loop of the thread, whichever that is
                 stream.receive(self.copy, self.with_stream, False)
             else:
@@ -211,7 +211,7 @@ class Pause(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream, "ins")
-        if stream and not (world.home.reference and world.flushing()):  # it would drop the rest
+        if stream and not (world.backend.reference and world.flushing()):  # it would drop the rest
             stream.pause()
 
 
@@ -232,7 +232,7 @@ class Tell(NamedTuple):
             may_be_untold = stream.link.may_be_untold and not stream.may_drop()
             if self.sends or may_be_untold:
                 stream.tell(self.sends, self.with_stream)
-            if not world.home.reference:
+            if not world.backend.reference:
                 stream.tell_errors(self.errors)
 
 
@@ -256,7 +256,7 @@ class Touch(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream)
-        if stream is None or world.home.reference:
+        if stream is None or world.backend.reference:
             return
         stream.raw_use = True
         if self.throttled:
@@ -297,7 +297,7 @@ class Flush(NamedTuple):
         stream = world.stream(self.stream)
         if stream is None:
             return None
-        if world.home.reference and (world.in_callback or self.limit is not None):
+        if world.backend.reference and (world.in_callback or self.limit is not None):
             return None
         error = stream.flush(self.flag, self.limit)
         return error if self.propagate else None
@@ -315,7 +315,7 @@ class Close(NamedTuple):
         stream = world.stream(self.stream)
         if stream is None:
             return
-        if world.home.reference and not self.harmless(world, stream):
+        if world.backend.reference and not self.harmless(world, stream):
             return
         hub = stream.link.hub
         if stream.link.mandatory and stream is not hub and hub.open:
@@ -344,7 +344,7 @@ class Plan(NamedTuple):
 
     def do(self, world):
         if stream := world.stream(self.stream):
-            error = None if world.home.reference else self.error
+            error = None if world.backend.reference else self.error
             stream.plans.append(self._replace(error=error))
 
 

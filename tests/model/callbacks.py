@@ -79,7 +79,7 @@ class Callback:
             if self.with_stream:
                 ensure(args[0] is self.owner.stream, "called with", args[0])
                 args = args[1:]
-            if self.world.flushing() is None and not self.world.home.reference:
+            if self.world.flushing() is None and not self.world.backend.reference:
                 ensure(registration.get() is self, self, "called in the context of another")
             if getattr(self.owner, self.what)(self, *args) is not NO_PLAN:
                 plan = self.owner.next_plan()

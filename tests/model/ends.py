@@ -160,7 +160,7 @@ class End:
         self.address = name.encode()
         if kind in (zmq.DEALER, zmq.REQ):
             options["routing_id"] = self.address
-        self.socket = world.home.socket(kind, sndhwm=link.hwm, rcvhwm=link.hwm, **options)
+        self.socket = world.backend.socket(kind, sndhwm=link.hwm, rcvhwm=link.hwm, **options)
         self.socket.copy_threshold = 500
         self.ins, self.outs = [], []
         self.open = True

@@ -155,7 +155,7 @@ class Limit(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream, "outs")
-        if stream is None or world.home.reference:
+        if stream is None or world.backend.reference:
             return
         policy = self.policy
         if self.high is None and self.high_bytes is None:
@@ -177,5 +177,5 @@ class TellRoom(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream, "outs")
-        if stream and not world.home.reference:
+        if stream and not world.backend.reference:
             stream.flow.tell(self.on)

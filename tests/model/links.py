@@ -33,14 +33,14 @@ class Link:
         count = min(spec.peers, most)
         plain = spec.link in PLAIN
         # (pyzmq's class waits for ever if the peer goes between its looks at EVENTS and its send)
-        self.tcp = plain and spec.tcp and not world.home.reference
+        self.tcp = plain and spec.tcp and not world.backend.reference
         self.instant = not self.tcp  # what was sent has arrived
         late = plain and spec.late and self.instant and count == 1
         # (pyzmq's class is deaf when its socket is used to connect)
-        self.connected = not late or (world.home.reference and not spec.raw)
+        self.connected = not late or (world.backend.reference and not spec.raw)
         self.hwm = spec.hwm if plain and self.instant else 0
         self.mandatory = False
-        if spec.link == "ROUTER" and not world.home.reference:
+        if spec.link == "ROUTER" and not world.backend.reference:
             self.hwm = spec.hwm
             # without ROUTER_MANDATORY, libzmq drops at the high-water mark
             self.mandatory = spec.mandatory or self.hwm > 0

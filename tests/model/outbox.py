@@ -51,14 +51,14 @@ class Sender(End):
 
     def may_drop(self):
         """Whether there will be something to tell that may not be left untold."""
-        if self.world.home.reference:
+        if self.world.backend.reference:
             return False
         return self.flow.policy.startswith("drop") or self.unclear()
 
     # -- what is sent --------------------------------------------------------------------------
 
     def send(self, message, given, own, parts, **options):
-        before = None if self.world.home.reference else self.flow.before_send()
+        before = None if self.world.backend.reference else self.flow.before_send()
         refused = False
         try:
             self.give(message, given, own, parts, options)
@@ -110,7 +110,7 @@ class Sender(End):
 
     def unclear(self):
         """Whether some messages have an outcome that the model has not yet been told of."""
-        if self.world.home.reference:
+        if self.world.backend.reference:
             return False
         tally = self.tally
         return bool(self.asends or self.vague or tally.drops_untold() or tally.expiries_untold())
@@ -211,7 +211,9 @@ class Sender(End):
         ensure(callback is self.errer, self, "an old callback is called")
         if flush and not isinstance(error, zmqstream.MessageDropped):
             flush.told += 1
-        if type(error) in NOT_SENT or (not self.world.home.reference and self.tally.drops_untold()):
+        if type(error) in NOT_SENT or (
+            not self.world.backend.reference and self.tally.drops_untold()
+        ):
             self.announced[type(error)] += 1
             return NO_PLAN  # a close, or an exception, would leave it unknown which message it is
         key = None  # of REQ and REP; only messages to nobody fail otherwise
@@ -303,7 +305,7 @@ class Sender(End):
         most = self.queued() + len(self.dropping) + len(self.asends) + self.forsaken
         ensure(lost <= most, self, "lost", lost, "of", queued, kind="lost")
         refused = queued.get(None, 0) if self.link.mandatory else 0  # to nobody
-        tally, reference = self.tally, self.world.home.reference
+        tally, reference = self.tally, self.world.backend.reference
         if not reference and (tally.drops_untold() or tally.expiries_untold() or self.vague):
             self.exact = False  # what was dropped, and not yet told, counts as lost
             self.cannot_tell()
@@ -357,7 +359,7 @@ class Sender(End):
             for message in queue:
                 if message.timed:
                     return f"{self} has not told of {message}, whose time is over"
-        if self.world.home.reference:
+        if self.world.backend.reference:
             return None
         if not self.vague and self.tally.drops_untold():
             return f"{self} has not told of {self.tally.drops_untold()} drops"

@@ -32,7 +32,7 @@ class Stream(Sender):
         self.raw_use = False  # somebody used its raw socket, or it was awaited
 
     def open_stream(self, told):
-        self.stream = self.world.home.stream(self.socket)
+        self.stream = self.world.backend.stream(self.socket)
         self.untold = not told  # some messages have no callback that tells of them
         if told:
             self.tell(True, False)
@@ -174,7 +174,7 @@ class Stream(Sender):
         ensure(limit is None or count <= limit, self, "flush says", count, "of", limit)
         ensure(count >= called, self, "flush says", count, "instead of", called)
         if flush.blind:
-            dropped = count - called if world.home.reference else self.messages_in() - came
+            dropped = count - called if world.backend.reference else self.messages_in() - came
             self.drop(dropped)
             called += dropped
         if not self.untold:  # of what tasks send, they are told later
@@ -185,7 +185,7 @@ class Stream(Sender):
         return None
 
     def messages_in(self):
-        return 0 if self.world.home.reference else self.stream.stats().messages_in
+        return 0 if self.world.backend.reference else self.stream.stats().messages_in
 
     def drop(self, count):
         """A flush without a receiver has dropped so many messages."""
@@ -249,7 +249,7 @@ class Stream(Sender):
 
     def reported_lost(self):
         """How many messages close() said that are lost."""
-        if self.world.home.reference:
+        if self.world.backend.reference:
             return sum(map(len, self.outbox.values()))  # all, without a word
         for text in self.world.log:
             match = LOST.search(text)
@@ -269,7 +269,7 @@ class Stream(Sender):
         return super().unmet()
 
     def check(self):
-        if not self.world.home.reference and not self.checked:
+        if not self.world.backend.reference and not self.checked:
             self.tally.check()
         if not self.open:
             self.checked = True
@@ -277,7 +277,7 @@ class Stream(Sender):
             return
         ensure(not self.stream.closed(), self, "is closed")
         # what comes by tcp may come between a poll and a sweep, which then counts as a repair
-        if not self.raw_use and not self.link.tcp and self.world.home.name.startswith("own"):
+        if not self.raw_use and not self.link.tcp and self.world.backend.name.startswith("own"):
             repaired = self.stream.stats().repaired
             ensure(not repaired, self, "lost edges without raw use:", repaired, kind="stalled")
         receiving = self.stream.receiving()

@@ -26,12 +26,12 @@ class Tally:
 
     def drops_untold(self):
         """How many messages were dropped, and who is to be told does not know it yet."""
-        if self.owner.world.home.reference:  # pyzmq's drops nothing
+        if self.owner.world.backend.reference:  # pyzmq's drops nothing
             return 0
         return self.owner.stream.stats().dropped - self.messages["dropped"]
 
     def expiries_untold(self):
-        if self.owner.world.home.reference:
+        if self.owner.world.backend.reference:
             return 0
         return self.owner.stream.stats().expired - self.messages["expired"]
 

@@ -224,7 +224,7 @@ class Await(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream, "ins")
-        if stream is None or world.home.reference:
+        if stream is None or world.backend.reference:
             return
         for _ in range(self.tasks):
             Receiving(stream, self.how, self.copy, self.count)
@@ -251,7 +251,7 @@ class SendAwaited(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream, "outs")
-        if stream is None or world.home.reference or stream.alternating:
+        if stream is None or world.backend.reference or stream.alternating:
             return
         if not world.loop.is_running():
             world.soon(self)  # it may only be called there
@@ -275,7 +275,7 @@ class Drain(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream, "outs")
-        if stream and not world.home.reference:
+        if stream and not world.backend.reference:
             Draining(stream)
 
 
@@ -292,7 +292,7 @@ class Finish(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream)
-        if stream is None or world.home.reference:
+        if stream is None or world.backend.reference:
             return
         link = stream.link
         if link.mandatory and stream is not link.hub and link.hub.open:

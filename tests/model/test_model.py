@@ -1,6 +1,6 @@
 """Streams do what the model says, whatever is done to them.
 
-    ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each home and more steps
+    ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each backend and more steps
 
 A failing example is printed in the fewest steps that hypothesis could find, with what came of
 each. tools/soak.py does the same without hypothesis, for millions of steps.
@@ -53,9 +53,9 @@ def rule_of(kind):
 class Streams(RuleBasedStateMachine):
     """Starts with a link, and does anything to it."""
 
-    def __init__(self, home_class, name):
+    def __init__(self, backend_class, name):
         super().__init__()
-        self.world = World(home_class(name))
+        self.world = World(backend_class(name))
 
     @initialize(action=drawn(actions.Open))
     def begin(self, action):
@@ -69,9 +69,9 @@ class Streams(RuleBasedStateMachine):
         self.world.end()
 
 
-def test_streams_do_what_the_model_says(home):
+def test_streams_do_what_the_model_says(backend):
     examples = 2000 if LONG else 100
-    machine = functools.partial(Streams, type(home), home.name)
+    machine = functools.partial(Streams, type(backend), backend.name)
     # pytest-randomly has seeded `random`: its seed makes the same examples again
     hypothesis.seed(random.getrandbits(64))(machine)
     settings = hypothesis.settings(

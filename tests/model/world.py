@@ -22,9 +22,9 @@ class World:
 
     patience = PATIENCE
 
-    def __init__(self, home):
-        self.home = home
-        self.loop = home.loop
+    def __init__(self, backend):
+        self.backend = backend
+        self.loop = backend.loop
         self.trail = deque(maxlen=1000)  # what was done and what came of it
         self.counts = Counter()
         self.numbers = itertools.count()
@@ -142,7 +142,7 @@ class World:
 
     def check_reports(self):
         """Each exception is reported once, with its stream."""
-        for context in self.home.errors:
+        for context in self.backend.errors:
             error = context.get("exception")
             for i, (owner, expected) in enumerate(self.unreported):
                 if expected is error:
@@ -151,7 +151,7 @@ class World:
                     break
             else:
                 raise Broken("wrong", f"reported, and not expected or twice: {context}")
-        self.home.errors.clear()
+        self.backend.errors.clear()
 
     def check(self):
         self.check_reports()
@@ -305,11 +305,11 @@ class World:
                     self.check()
                     ensure(not self.tasks, "there are still tasks:", self.tasks)
         finally:
-            self.home.errors.clear()
+            self.backend.errors.clear()
             for end in self.streams + self.raws:
                 if end.link.tcp:
                     (end.stream or end.socket).close(linger=TCP_GONE_LINGER)
-            self.home.close()
+            self.backend.close()
             self.logger.removeHandler(self.handler)
             self.logger.propagate = True
         if not broken:

@@ -9,47 +9,47 @@ import pytest
 import zmq
 
 
-def test_messages_are_lists_of_bytes(home):
-    socket, peer = home.pair()
-    got = home.recorder()
-    home.stream(socket).on_recv(got.append)
+def test_messages_are_lists_of_bytes(backend):
+    socket, peer = backend.pair()
+    got = backend.recorder()
+    backend.stream(socket).on_recv(got.append)
     peer.send(b"alone")
     peer.send_multipart([b"a", b"", b"c" * 1000])
-    home.wait(got, 2)
+    backend.wait(got, 2)
     assert got == [[b"alone"], [b"a", b"", b"c" * 1000]]
     assert all(type(m) is list and all(type(f) is bytes for f in m) for m in got)
 
 
 @pytest.mark.parametrize("size", [0, 1, 29, 33, 34, 35, 8192, 100_000, 5_000_000])
-def test_frames_of_any_size(home, size):
-    socket, peer = home.pair(transport="tcp")
-    got = home.recorder()
-    home.stream(socket).on_recv(got.append)
+def test_frames_of_any_size(backend, size):
+    socket, peer = backend.pair(transport="tcp")
+    got = backend.recorder()
+    backend.stream(socket).on_recv(got.append)
     frame = bytes(range(256)) * (size // 256 + 1)
     peer.send_multipart([frame[:size], b"end"])
-    home.wait(got)
+    backend.wait(got)
     assert got == [[frame[:size], b"end"]]
 
 
 @pytest.mark.parametrize("count", [2, 15, 16, 17, 100, 5000])
-def test_many_frames(home, count):
-    socket, peer = home.pair()
-    got = home.recorder()
-    home.stream(socket).on_recv(got.append)
+def test_many_frames(backend, count):
+    socket, peer = backend.pair()
+    got = backend.recorder()
+    backend.stream(socket).on_recv(got.append)
     message = [b"%d" % i for i in range(count)]
     peer.send_multipart(message)
-    home.wait(got)
+    backend.wait(got)
     assert got == [message]
 
 
-def test_copy_false_gives_frames(home):
-    socket, peer = home.pair()
-    got = home.recorder()
-    home.stream(socket).on_recv(got.append, copy=False)
+def test_copy_false_gives_frames(backend):
+    socket, peer = backend.pair()
+    got = backend.recorder()
+    backend.stream(socket).on_recv(got.append, copy=False)
     big = b"x" * 70_000
     peer.send_multipart([b"small", big])
     peer.send(b"next")
-    home.wait(got, 2)
+    backend.wait(got, 2)
     small, large = got[0]
     assert type(small) is zmq.Frame
     assert (small.bytes, large.bytes) == (b"small", big)
@@ -60,73 +60,73 @@ def test_copy_false_gives_frames(home):
     assert got[1][0].bytes == b"next"
 
 
-def test_frames_carry_their_metadata(home):
-    socket, peer = home.pair(transport="tcp")
-    got = home.recorder()
-    home.stream(socket).on_recv(got.append, copy=False)
+def test_frames_carry_their_metadata(backend):
+    socket, peer = backend.pair(transport="tcp")
+    got = backend.recorder()
+    backend.stream(socket).on_recv(got.append, copy=False)
     peer.send(b"x")
-    home.wait(got)
+    backend.wait(got)
     assert got[0][0].get("Peer-Address") == "127.0.0.1"
 
 
-def test_received_frames_can_be_sent_on(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+def test_received_frames_can_be_sent_on(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     stream.on_recv(stream.send_multipart, copy=False)
     peer.send_multipart([b"a", b"b" * 10_000])
-    home.drained_echo = home.recorder()
-    stream.on_send(lambda msg, status: home.drained_echo.append(msg))
-    home.wait(home.drained_echo)
+    backend.drained_echo = backend.recorder()
+    stream.on_send(lambda msg, status: backend.drained_echo.append(msg))
+    backend.wait(backend.drained_echo)
     assert peer.recv_multipart() == [b"a", b"b" * 10_000]
 
 
-def test_order_and_number_of_a_flood(home):
-    socket, peer = home.pair(transport="tcp", rcvhwm=0, sndhwm=0)
-    got = home.recorder()
-    home.stream(socket).on_recv(got.append)
-    count = 300 if home.reference else 20_000
+def test_order_and_number_of_a_flood(backend):
+    socket, peer = backend.pair(transport="tcp", rcvhwm=0, sndhwm=0)
+    got = backend.recorder()
+    backend.stream(socket).on_recv(got.append)
+    count = 300 if backend.reference else 20_000
     for i in range(count):
         peer.send_multipart([b"%d" % i, b"x"])
-    home.wait(got, count)
+    backend.wait(got, count)
     assert got == [[b"%d" % i, b"x"] for i in range(count)]
 
 
-def test_messages_from_before_the_stream_and_the_callback(home):
-    socket, peer = home.pair()
+def test_messages_from_before_the_stream_and_the_callback(backend):
+    socket, peer = backend.pair()
     for i in range(5):
         peer.send(b"%d" % i)
-    stream = home.stream(socket)
-    home.settle()
-    got = home.recorder()
+    stream = backend.stream(socket)
+    backend.settle()
+    got = backend.recorder()
     stream.on_recv(got.append)
-    home.wait(got, 5)
+    backend.wait(got, 5)
     assert got == [[b"%d" % i] for i in range(5)]
 
 
-def test_messages_that_come_between_two_runs_of_the_loop(home):
-    socket, peer = home.pair()
-    got = home.recorder()
-    home.stream(socket).on_recv(got.append)
+def test_messages_that_come_between_two_runs_of_the_loop(backend):
+    socket, peer = backend.pair()
+    got = backend.recorder()
+    backend.stream(socket).on_recv(got.append)
     for i in range(3):
         peer.send(b"%d" % i)
-        home.wait(got, i + 1)
+        backend.wait(got, i + 1)
     assert got == [[b"0"], [b"1"], [b"2"]]
 
 
-def test_on_recv_stream_gets_the_stream(home):
-    got = home.recorder()
-    pairs = [home.pair() for _ in range(3)]
-    streams = [home.stream(socket) for socket, _ in pairs]
+def test_on_recv_stream_gets_the_stream(backend):
+    got = backend.recorder()
+    pairs = [backend.pair() for _ in range(3)]
+    streams = [backend.stream(socket) for socket, _ in pairs]
     for stream in streams:
         stream.on_recv_stream(lambda stream, msg: got.append((stream, msg)))
     for i, (_, peer) in enumerate(pairs):
         peer.send(b"%d" % i)
-    home.wait(got, 3)
+    backend.wait(got, 3)
     assert sorted(got, key=lambda g: g[1]) == [(s, [b"%d" % i]) for i, s in enumerate(streams)]
 
 
-def test_receiving_tells_whether_there_is_a_callback(home):
-    stream = home.stream(home.socket(zmq.PULL))
+def test_receiving_tells_whether_there_is_a_callback(backend):
+    stream = backend.stream(backend.socket(zmq.PULL))
     assert not stream.receiving()
     stream.on_recv(print)
     assert stream.receiving()
@@ -138,40 +138,40 @@ def test_receiving_tells_whether_there_is_a_callback(home):
     assert not stream.receiving()
 
 
-def test_a_message_the_user_keeps_is_not_touched_again(home):
+def test_a_message_the_user_keeps_is_not_touched_again(backend):
     """Our core uses the list of a message again if nobody kept it."""
-    socket, peer = home.pair()
-    kept = home.recorder()
-    home.stream(socket).on_recv(kept.append)
+    socket, peer = backend.pair()
+    kept = backend.recorder()
+    backend.stream(socket).on_recv(kept.append)
     for i in range(10):
         peer.send(b"%d" % i)
-    home.wait(kept, 10)
+    backend.wait(kept, 10)
     assert len({id(message) for message in kept}) == 10
     assert kept == [[b"%d" % i] for i in range(10)]
 
 
-def test_callbacks_may_change_their_message(home):
-    socket, peer = home.pair()
-    seen = home.recorder()
+def test_callbacks_may_change_their_message(backend):
+    socket, peer = backend.pair()
+    seen = backend.recorder()
     changes = iter([list.clear, lambda m: m.append(b"more"), lambda m: m.__setitem__(0, None), len])
 
     def callback(message):
         seen.append(list(message))
         next(changes, len)(message)
 
-    home.stream(socket).on_recv(callback)
+    backend.stream(socket).on_recv(callback)
     for i in range(6):
         peer.send(b"%d" % i)
-    home.wait(seen, 6)
+    backend.wait(seen, 6)
     assert seen == [[b"%d" % i] for i in range(6)]
 
 
 @pytest.mark.ours
-def test_no_reference_to_a_message_is_kept(home):
+def test_no_reference_to_a_message_is_kept(backend):
     """Promise 16: not even until the next message, or the turn's end."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    counts = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    counts = backend.recorder()
     frame = None
 
     def callback(message):
@@ -185,16 +185,16 @@ def test_no_reference_to_a_message_is_kept(home):
     stream.on_recv(callback)
     for _ in range(4):
         peer.send(b"x" * 100)
-    home.wait(counts, 4)
+    backend.wait(counts, 4)
     assert counts == [2] * 4  # `frame`, and getrefcount's argument
 
 
-def test_bound_methods_partials_and_builtins(home):
+def test_bound_methods_partials_and_builtins(backend):
     import functools
 
     class Receiver:
         def __init__(self):
-            self.got = home.recorder()
+            self.got = backend.recorder()
 
         def receive(self, message):
             self.got.append(message)
@@ -206,11 +206,11 @@ def test_bound_methods_partials_and_builtins(home):
         receiver.got.append,
         lambda message: receiver.got.append(message),
     ):
-        socket, peer = home.pair()
-        home.stream(socket).on_recv(callback)
+        socket, peer = backend.pair()
+        backend.stream(socket).on_recv(callback)
         peer.send(b"x")
         before = len(receiver.got)
-        home.wait(receiver.got, before + 1)
+        backend.wait(receiver.got, before + 1)
     assert receiver.got == [[b"x"]] * 4
 
 
@@ -218,11 +218,11 @@ def test_bound_methods_partials_and_builtins(home):
 
 
 @pytest.mark.parametrize("backlog", [1, 10, 500])
-def test_pause_is_immediate(home, backlog):
+def test_pause_is_immediate(backend, backlog):
     """Promise 12, in the middle of a turn."""
-    socket, peer = home.pair(rcvhwm=0, sndhwm=0)
-    stream = home.stream(socket)
-    first = home.recorder()
+    socket, peer = backend.pair(rcvhwm=0, sndhwm=0)
+    stream = backend.stream(socket)
+    first = backend.recorder()
 
     def once(message):
         stream.on_recv(None)
@@ -231,20 +231,20 @@ def test_pause_is_immediate(home, backlog):
     stream.on_recv(once)
     for i in range(backlog):
         peer.send(b"%d" % i)
-    home.wait(first)
-    home.settle(20)
+    backend.wait(first)
+    backend.settle(20)
     assert first == [[b"0"]]
-    rest = home.recorder()
+    rest = backend.recorder()
     stream.on_recv(rest.append)
     if backlog > 1:
-        home.wait(rest, backlog - 1)
+        backend.wait(rest, backlog - 1)
     assert rest == [[b"%d" % i] for i in range(1, backlog)]
 
 
-def test_a_replaced_callback_gets_nothing_more(home):
-    socket, peer = home.pair(rcvhwm=0, sndhwm=0)
-    stream = home.stream(socket)
-    got = home.recorder()
+def test_a_replaced_callback_gets_nothing_more(backend):
+    socket, peer = backend.pair(rcvhwm=0, sndhwm=0)
+    stream = backend.stream(socket)
+    got = backend.recorder()
 
     def odd(message):
         got.append(("odd", int(message[0])))
@@ -257,14 +257,14 @@ def test_a_replaced_callback_gets_nothing_more(home):
     stream.on_recv(even)
     for i in range(400):
         peer.send(b"%d" % i)
-    home.wait(got, 400)
+    backend.wait(got, 400)
     assert got == [("odd" if i % 2 else "even", i) for i in range(400)]
 
 
-def test_copy_can_change_in_the_middle(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
+def test_copy_can_change_in_the_middle(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
 
     def callback(message):
         got.append(message)
@@ -273,15 +273,15 @@ def test_copy_can_change_in_the_middle(home):
     stream.on_recv(callback)
     for _ in range(4):
         peer.send(b"x")
-    home.wait(got, 4)
+    backend.wait(got, 4)
     assert [type(m[0]) for m in got] == [bytes, zmq.Frame, bytes, zmq.Frame]
 
 
-def test_pause_from_another_streams_callback(home):
-    a, peer_a = home.pair(rcvhwm=0, sndhwm=0)
-    b, peer_b = home.pair()
-    flooded, other = home.stream(a), home.stream(b)
-    got, paused = home.recorder(), home.recorder()
+def test_pause_from_another_streams_callback(backend):
+    a, peer_a = backend.pair(rcvhwm=0, sndhwm=0)
+    b, peer_b = backend.pair()
+    flooded, other = backend.stream(a), backend.stream(b)
+    got, paused = backend.recorder(), backend.recorder()
 
     def pause(message):
         flooded.on_recv(None)
@@ -292,11 +292,11 @@ def test_pause_from_another_streams_callback(home):
     peer_b.send(b"pause")
     for _ in range(1000):
         peer_a.send(b"x")
-    home.wait(paused)
-    home.settle(20)
+    backend.wait(paused)
+    backend.settle(20)
     assert len(got) == paused[0]
     flooded.on_recv(got.append)
-    home.wait(got, 1000)
+    backend.wait(got, 1000)
     assert got == [[b"x"]] * 1000
 
 
@@ -306,10 +306,10 @@ variable = contextvars.ContextVar("variable", default="outside")
 
 
 @pytest.mark.deviates("pyzmq's callbacks run in the context of the stream's creation")
-def test_context_of_registration(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    seen = home.recorder()
+def test_context_of_registration(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    seen = backend.recorder()
 
     def callback(message):
         seen.append(variable.get())
@@ -321,19 +321,19 @@ def test_context_of_registration(home):
 
     contextvars.copy_context().run(register, "first")
     peer.send(b"x")
-    home.wait(seen)
+    backend.wait(seen)
     contextvars.copy_context().run(register, "second")
     peer.send(b"x")
-    home.wait(seen, 2)
+    backend.wait(seen, 2)
     assert seen == ["first", "second"]
     assert variable.get() == "outside"
 
 
 @pytest.mark.deviates("pyzmq's callbacks run in the context of the stream's creation")
-def test_context_when_replaced_in_a_turn(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    seen = home.recorder()
+def test_context_when_replaced_in_a_turn(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    seen = backend.recorder()
 
     def callback(message):
         seen.append(variable.get())
@@ -346,17 +346,17 @@ def test_context_when_replaced_in_a_turn(home):
     contextvars.copy_context().run(register, b"start")
     for frame in (b"a", b"b", b"c"):
         peer.send(frame)
-    home.wait(seen, 3)
+    backend.wait(seen, 3)
     assert seen == [b"start", b"a", b"b"]
 
 
-def test_coroutine_callbacks_start_in_order_and_are_held(home):
+def test_coroutine_callbacks_start_in_order_and_are_held(backend):
     """Promise 13: nobody else holds the futures that these wait for."""
     import gc
 
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    started, ended = home.recorder(), home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    started, ended = backend.recorder(), backend.recorder()
     waiting = weakref.WeakSet()
 
     async def callback(message):
@@ -369,24 +369,24 @@ def test_coroutine_callbacks_start_in_order_and_are_held(home):
     stream.on_recv(callback)
     for i in range(50):
         peer.send(b"%d" % i)
-    home.wait(started, 50)
+    backend.wait(started, 50)
     gc.collect()
-    if not home.reference:
+    if not backend.reference:
         assert len(waiting) == 50
     for future in list(waiting):
         future.set_result(None)
-    if not home.reference:
-        home.wait(ended, 50)
+    if not backend.reference:
+        backend.wait(ended, 50)
     assert started == list(range(50))
     assert sorted(ended) == list(range(len(ended)))
 
 
 @pytest.mark.ours
-def test_what_a_callback_returns_and_the_loop_cannot_await(home):
+def test_what_a_callback_returns_and_the_loop_cannot_await(backend):
     """As a future of another loop. It is reported, and messages come as ever."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
     other = asyncio.new_event_loop()
     future = other.create_future()
 
@@ -397,17 +397,17 @@ def test_what_a_callback_returns_and_the_loop_cannot_await(home):
     stream.on_recv(callback)
     peer.send(b"1")
     peer.send(b"2")
-    home.wait(got, 2)
-    for found in home.expect_errors(ValueError, ValueError):
+    backend.wait(got, 2)
+    for found in backend.expect_errors(ValueError, ValueError):
         assert "starting a coroutine callback of <ZMQStream(zmq.PAIR)" in found["message"]
     other.close()
 
 
 @pytest.mark.ours
-def test_a_callback_that_is_replaced_where_its_reply_is_sent(home, pair):
+def test_a_callback_that_is_replaced_where_its_reply_is_sent(backend, pair):
     stream, peer = pair
     stream.set_turn_limits(seconds=60)
-    got = home.recorder()
+    got = backend.recorder()
 
     def answer(message):
         stream.send(b"reply")
@@ -416,15 +416,15 @@ def test_a_callback_that_is_replaced_where_its_reply_is_sent(home, pair):
     stream.on_send(lambda message, status: stream.on_recv(got.append))
     for word in (b"1", b"2", b"3"):
         peer.send(word)
-    home.wait(got, 2)
+    backend.wait(got, 2)
     assert got == [[b"2"], [b"3"]]
     assert peer.recv() == b"reply"
 
 
-def test_coroutine_sends_its_reply(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    done = home.recorder()
+def test_coroutine_sends_its_reply(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    done = backend.recorder()
 
     async def callback(message):
         await asyncio.sleep(0)
@@ -433,16 +433,16 @@ def test_coroutine_sends_its_reply(home):
 
     stream.on_recv(callback)
     peer.send(b"x")
-    home.wait(done)
-    home.drained(stream)
+    backend.wait(done)
+    backend.drained(stream)
     assert peer.recv_multipart() == [b"re", b"x"]
 
 
 @pytest.mark.deviates("pyzmq logs the exception of a coroutine callback")
-def test_exception_of_a_coroutine_callback(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    done = home.recorder()
+def test_exception_of_a_coroutine_callback(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    done = backend.recorder()
 
     async def callback(message):
         done.append(message)
@@ -451,21 +451,21 @@ def test_exception_of_a_coroutine_callback(home):
     stream.on_recv(callback)
     peer.send(b"a")
     peer.send(b"b")
-    home.wait(done, 2)
-    home.run_until(lambda: len(home.errors) == 2)
-    found = home.expect_errors(ValueError, ValueError)
+    backend.wait(done, 2)
+    backend.run_until(lambda: len(backend.errors) == 2)
+    found = backend.expect_errors(ValueError, ValueError)
     assert all(context["stream"] is stream for context in found)
 
 
 @pytest.mark.parametrize("spinning", [True, False])
-def test_a_loop_run_inside_a_callback(home, spinning):
+def test_a_loop_run_inside_a_callback(backend, spinning):
     """As nest_asyncio and old Jupyter kernels do: the stream goes on inside."""
-    if not home.name.startswith("own"):
+    if not backend.name.startswith("own"):
         pytest.skip("asyncio's own loop cannot run inside one of its handles without a patch")
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got, ended = home.recorder(), home.recorder()
-    second = home.loop.create_future()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got, ended = backend.recorder(), backend.recorder()
+    second = backend.loop.create_future()
 
     def callback(message):
         got.append(message)
@@ -475,7 +475,7 @@ def test_a_loop_run_inside_a_callback(home, spinning):
             peer.send(b"inner")
             stream.send(b"reply")
             asyncio._set_running_loop(None)
-            inner = home.loop
+            inner = backend.loop
             thread_id, inner._thread_id = inner._thread_id, None
             try:
                 inner.run_until_complete(until_two())
@@ -495,21 +495,21 @@ def test_a_loop_run_inside_a_callback(home, spinning):
 
     stream.on_recv(callback)
     peer.send(b"outer")
-    home.wait(ended)
+    backend.wait(ended)
     assert got == [[b"outer"], [b"inner"]]
-    home.drained(stream)
+    backend.drained(stream)
     assert peer.recv() == b"reply"
     peer.send(b"after")
-    home.wait(got, 3)
+    backend.wait(got, 3)
 
 
 @pytest.mark.deviates("pyzmq's callbacks run in the context of the stream's creation")
 @pytest.mark.parametrize("way", ["by the loop", "in a flush", "in a flush in a callback"])
 @pytest.mark.parametrize("coroutines", [False, True])
-def test_each_callback_runs_in_its_own_context(home, pair, way, coroutines):
+def test_each_callback_runs_in_its_own_context(backend, pair, way, coroutines):
     """Coroutines, too, wherever the callback is called from."""
     stream, peer = pair
-    seen = home.recorder()
+    seen = backend.recorder()
 
     def note(which):
         def plain(*args):
@@ -543,7 +543,7 @@ def test_each_callback_runs_in_its_own_context(home, pair, way, coroutines):
         variable.set("own")
         stream.send(b"2", callback=own)
 
-    home.settle()
+    backend.settle()
     stream.set_write_buffer_limits(1)
     for which in register:
         contextvars.copy_context().run(registered, which)
@@ -552,18 +552,18 @@ def test_each_callback_runs_in_its_own_context(home, pair, way, coroutines):
         register["on_recv"] = None
         peer.send_multipart([b"flush"])
         peer.send(b"x")
-        home.wait(seen, 5)
+        backend.wait(seen, 5)
         assert {("on_send", "on_send"), ("own", "own"), ("on_recv", "own")} <= set(seen)
     else:
         peer.send(b"x")
         stream.send(b"1")
         contextvars.copy_context().run(send)
         if way == "in a flush":
-            home.run_until(lambda: peer.poll(0) or stream.socket.poll(0))
+            backend.run_until(lambda: peer.poll(0) or stream.socket.poll(0))
             stream.flush()
-        home.wait(seen, 4)
+        backend.wait(seen, 4)
         assert {("on_recv", "on_recv"), ("on_send", "on_send"), ("own", "own")} <= set(seen)
     stream.close()
-    home.run_until(lambda: ("close", "close") in seen)
+    backend.run_until(lambda: ("close", "close") in seen)
     assert ("on_drain", "on_drain") in seen
     assert all(which == value for which, value in seen if which != "on_recv")

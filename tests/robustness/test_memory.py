@@ -91,9 +91,9 @@ def settled(measure, limit):
 COUNTED = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
 
 
-def run(program, home, **environment):
+def run(program, backend, **environment):
     result = subprocess.run(
-        [sys.executable, "-c", COMMON + program, home],
+        [sys.executable, "-c", COMMON + program, backend],
         capture_output=True,
         text=True,
         timeout=3600 if LONG else 100,
@@ -104,11 +104,11 @@ def run(program, home, **environment):
 
 
 @pytest.fixture(params=["own", "asyncio"])
-def home(request):
+def backend(request):
     return request.param
 
 
-def test_opened_and_closed(home):
+def test_opened_and_closed(backend):
     out = run(
         """
 for socket in pair():
@@ -143,13 +143,13 @@ assert settled(count, objects + 20) <= objects + 20, (objects, count())
 assert settled(used, allowed(memory)) <= allowed(memory), (memory, used())
 print(f"{ROUNDS} rounds of {STREAMS}: {memory} bytes after the second, {used()} after the last")
 """,
-        home,
+        backend,
         **COUNTED,
     )
     print(out)
 
 
-def test_messages_of_all_kinds(home):
+def test_messages_of_all_kinds(backend):
     out = run(
         """
 a, b = pair()
@@ -193,7 +193,7 @@ assert len(gc.get_objects()) <= objects + 20, (objects, len(gc.get_objects()))
 assert used() <= allowed(memory), (memory, used())
 print(f"{MESSAGES} messages: {memory} bytes at the beginning, {used()} in the end")
 """,
-        home,
+        backend,
         **COUNTED,
     )
     print(out)
@@ -202,7 +202,7 @@ print(f"{MESSAGES} messages: {memory} bytes at the beginning, {used()} in the en
 @pytest.mark.skipif(
     "libasan" in os.environ.get("LD_PRELOAD", ""), reason="of AddressSanitizer's malloc"
 )
-def test_what_a_queued_message_costs(home):
+def test_what_a_queued_message_costs(backend):
     """At most 200 bytes beyond its payload; pyzmq's class: 389."""
     out = run(
         """
@@ -213,12 +213,12 @@ for i in range(200_000):
     stream.send_multipart([b"%0100d" % i])
 print((resident() - before) / 200_000 - 100)
 """,
-        home,
+        backend,
     )
     assert float(out) < 200
 
 
-def test_a_loop_that_is_dropped_with_its_streams(home):
+def test_a_loop_that_is_dropped_with_its_streams(backend):
     run(
         """
 import warnings, weakref
@@ -242,5 +242,5 @@ for _, _, a, b in references:
     b.close()
 assert settled(descriptors, before + 4) <= before + 4, (before, descriptors())
 """,
-        home,
+        backend,
     )

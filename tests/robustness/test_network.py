@@ -13,13 +13,13 @@ import pytest
 import zmq
 
 from support import TIMEOUT
-from support.backends import IMPLEMENTATIONS, Home
+from support.backends import IMPLEMENTATIONS, Backend
 from support.children import results
 from support.network import ADDRESSES, Network, Unavailable
 
 LONG = os.environ.get("ZMQSTREAM_NETWORK") == "long"
 OUTAGE = 5.0 if LONG else 0.5  # seconds
-HOMES = (
+BACKENDS = (
     [name for name in IMPLEMENTATIONS if name != "pyzmq"]
     if LONG
     else ["own-epoll", "asyncio-epoll"]
@@ -29,7 +29,7 @@ TICK = 0.02  # seconds
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
-    pytest.mark.parametrize("name", HOMES),
+    pytest.mark.parametrize("name", BACKENDS),
 ]
 
 
@@ -55,23 +55,23 @@ def bound(name, kind, callback, **options):
     """On the second host: a stream that calls `callback(stream, message)` until b"end" came."""
 
     def child():
-        home = Home(name)
-        socket = home.socket(kind, **options)
+        backend = Backend(name)
+        socket = backend.socket(kind, **options)
         socket.bind(ENDPOINT)
-        stream = home.stream(socket)
-        got = home.recorder()
+        stream = backend.stream(socket)
+        got = backend.recorder()
 
         def on_recv(message):
             callback(stream, message)
             got.append(message[-1])
 
         stream.on_recv(on_recv)
-        home.run_until(lambda: got[-1:] == [b"end"])
-        home.drained(stream)
+        backend.run_until(lambda: got[-1:] == [b"end"])
+        backend.drained(stream)
         socket.linger = 1000 * TIMEOUT  # the last echo has a way to go
         stream.close()
-        home.close()
-        assert home.errors == []
+        backend.close()
+        assert backend.errors == []
         return got
 
     return child
@@ -85,12 +85,12 @@ class Host:
     """On the first host: a DEALER's stream, and what came back."""
 
     def __init__(self, name, **options):
-        self.home = Home(name)
-        self.socket = self.home.socket(zmq.DEALER, routing_id=b"host", **options)
+        self.backend = Backend(name)
+        self.socket = self.backend.socket(zmq.DEALER, routing_id=b"host", **options)
         self.events = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self.socket.connect(ENDPOINT)
-        self.stream = self.home.stream(self.socket)
-        self.got = self.home.recorder()
+        self.stream = self.backend.stream(self.socket)
+        self.got = self.backend.recorder()
         self.stream.on_recv(lambda message: self.got.append(message[0]))
         self.sent = []
 
@@ -105,17 +105,17 @@ class Host:
         if self.ticks == 3:  # what there was to do at once has been done
             self.idle_since = time.monotonic(), time.thread_time()
         self.send(1)
-        self.timer = self.home.loop.call_later(TICK, self.tick)
+        self.timer = self.backend.loop.call_later(TICK, self.tick)
 
     def outage(self, network):
         """Sends go on while the cable is pulled. The loop is neither blocked nor spins."""
-        over = self.home.recorder()
+        over = self.backend.recorder()
         self.ticks = 0
         network.pull()
         self.send(2000, 1000)  # more than fits anywhere but in the stream's queue
         self.tick()
-        self.home.loop.call_later(OUTAGE, lambda: over.append(1))
-        self.home.wait(over)
+        self.backend.loop.call_later(OUTAGE, lambda: over.append(1))
+        self.backend.wait(over)
         self.timer.cancel()
         # who is blocked has no ticks, and who spins uses all of the time
         assert self.ticks > OUTAGE / TICK / 4
@@ -126,17 +126,17 @@ class Host:
 
     def finish(self, echoed=True):
         self.stream.send_multipart([b"end", b"end"])
-        self.home.drained(self.stream)
+        self.backend.drained(self.stream)
         if echoed:
             # A ROUTER that has an echo left when its peer goes keeps it for as long as it lingers.
             # And this host goes with us: who does not know, as a FIN was lost, is never told.
-            self.home.run_until(lambda: self.got[-1:] == [b"end"])
+            self.backend.run_until(lambda: self.got[-1:] == [b"end"])
         self.socket.disable_monitor()
         self.events.close()
         self.socket.linger = 1000 * TIMEOUT
         self.stream.close()
-        self.home.close()
-        assert self.home.errors == []
+        self.backend.close()
+        assert self.backend.errors == []
 
 
 def test_latency_and_loss(name, network):
@@ -146,7 +146,7 @@ def test_latency_and_loss(name, network):
     def child():
         host = Host(name, sndhwm=10, rcvhwm=10)
         host.send(300, 1000)
-        host.home.wait(host.got, len(host.sent))
+        host.backend.wait(host.got, len(host.sent))
         assert host.got == host.sent
         host.finish()
 
@@ -161,9 +161,9 @@ def test_a_cable_that_is_pulled(name, network):
     def child():
         host = Host(name, sndhwm=10, rcvhwm=10)
         host.send(100)
-        host.home.wait(host.got, 100)
+        host.backend.wait(host.got, 100)
         host.outage(network)
-        host.home.wait(host.got, len(host.sent))  # without a timer that would wake the loop
+        host.backend.wait(host.got, len(host.sent))  # without a timer that would wake the loop
         assert host.got == host.sent
         assert not host.events.poll(0)
         host.finish()
@@ -183,10 +183,10 @@ def test_a_connection_that_is_lost(name, network):
     def child():
         host = Host(name, sndhwm=10, tcp_maxrt=500, connect_timeout=300, reconnect_ivl=20)
         host.send(first)
-        host.home.wait(host.got, first)
+        host.backend.wait(host.got, first)
         network.pull()
         host.send(1)
-        host.home.run_until(lambda: host.events.poll(0))  # disconnected
+        host.backend.run_until(lambda: host.events.poll(0))  # disconnected
         assert host.sent.pop() == b"%d" % first
         host.outage(network)
         host.finish(echoed=False)

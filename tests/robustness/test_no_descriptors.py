@@ -10,7 +10,7 @@ import zmq
 
 import zmqstream
 import zmqstream.ioloop  # or it is imported when there is no descriptor for its file
-from support.backends import Home
+from support.backends import Backend
 from support.children import fork
 from support.traffic import Pair
 
@@ -57,9 +57,9 @@ class Descriptors:
         resource.setrlimit(resource.RLIMIT_NOFILE, self.before)
 
 
-def spare_for(home):
+def spare_for(backend):
     """uvloop needs two for each run, where it is in the main thread."""
-    return 2 if home.name == "uvloop" else 0
+    return 2 if backend.name == "uvloop" else 0
 
 
 def too_many(call):
@@ -73,12 +73,12 @@ def too_many(call):
     return False
 
 
-def test_no_descriptor_for_a_stream(home):
+def test_no_descriptor_for_a_stream(backend):
     """It can be made when there is one; what exists goes on, and nothing is left behind."""
 
     def child():
-        pair = Pair(home.name)
-        place = pair.home
+        pair = Pair(backend.name)
+        place = pair.backend
         sockets = [place.pair() for _ in range(3)]
         descriptors = Descriptors()
         descriptors.leave(0)
@@ -118,11 +118,11 @@ def test_no_descriptor_for_a_stream(home):
     fork(child).result()
 
 
-def test_no_descriptor_for_the_first_stream(home):
+def test_no_descriptor_for_the_first_stream(backend):
     """It may need one for the reactor, too."""
 
     def child():
-        place = Home(home.name)
+        place = Backend(backend.name)
         socket, peer = place.pair()
         descriptors = Descriptors()
         for count in range(3):
@@ -144,15 +144,15 @@ def test_no_descriptor_for_the_first_stream(home):
         return count
 
     expected = {"own-epoll": 0, "own-selectors": 1, "asyncio-selectors": 1}
-    assert fork(child).result() == expected.get(home.name, 1)
+    assert fork(child).result() == expected.get(backend.name, 1)
 
 
-def test_no_descriptor_for_a_loop(home):
-    if not home.name.startswith("own"):
+def test_no_descriptor_for_a_loop(backend):
+    if not backend.name.startswith("own"):
         pytest.skip("it is not our loop")
 
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
         descriptors = Descriptors()
         for count in range(10):
             descriptors.leave(count)
@@ -169,28 +169,28 @@ def test_no_descriptor_for_a_loop(home):
     fork(child).result()
 
 
-def test_no_descriptor_to_step_aside(home):
+def test_no_descriptor_to_step_aside(backend):
     """asyncio is to watch a stream's descriptor, and the stream cannot get another."""
-    if not home.name.startswith("own"):
+    if not backend.name.startswith("own"):
         pytest.skip("it is not our loop")
 
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
         fd = pair.stream.getsockopt(zmq.FD)
         descriptors = Descriptors()
         descriptors.leave(0)
         seen = []
-        failed = too_many(lambda: pair.home.loop.add_reader(fd, seen.append, 1))
-        assert failed == (home.name == "own-epoll")
+        failed = too_many(lambda: pair.backend.loop.add_reader(fd, seen.append, 1))
+        assert failed == (backend.name == "own-epoll")
         pair.begin()
         pair.arrive()
         pair.check_received(0)
         descriptors.leave(1)
-        pair.home.loop.add_reader(fd, seen.append, 1)
+        pair.backend.loop.add_reader(fd, seen.append, 1)
         pair.begin()
         pair.arrive()
         pair.check_received(0)
         assert seen
-        pair.home.loop.remove_reader(fd)
+        pair.backend.loop.remove_reader(fd)
 
     fork(child).result()

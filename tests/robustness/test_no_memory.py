@@ -13,7 +13,7 @@ import zmq
 
 import zmqstream
 from support import children
-from support.backends import Home
+from support.backends import Backend
 from support.children import Asleep
 from support.traffic import OUT_OF_MEMORY, Pair
 from zmqstream import MessageExpired
@@ -82,7 +82,7 @@ def in_loop(pair, n, width=1, flush=False):
 
     `width` allocations fail: with a second one, errors are without a traceback.
     """
-    loop = pair.home.loop
+    loop = pair.backend.loop
     ended = []
 
     def end():
@@ -119,12 +119,12 @@ def in_loop(pair, n, width=1, flush=False):
 @memory
 @pytest.mark.parametrize("width", [1, 2])
 @pytest.mark.parametrize("flush", [False, True])
-def test_memory_in_the_loop(home, flush, width):
-    if not home.name.startswith("own"):
+def test_memory_in_the_loop(backend, flush, width):
+    if not backend.name.startswith("own"):
         pytest.skip("another loop may lose the call that it was asked for, and is woken by a timer")
 
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
         total = 0
         asleep = Asleep()
         for n in range(LIMIT):
@@ -151,9 +151,9 @@ frames = pytest.mark.skipif(
 
 @memory
 @pytest.mark.parametrize("copy", [True, pytest.param(False, marks=frames)])
-def test_memory_in_flush(home, copy):
+def test_memory_in_flush(backend, copy):
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
         pair.stream.on_recv(pair.received.append, copy=copy)
 
         def prepare():
@@ -175,11 +175,11 @@ def test_memory_in_flush(home, copy):
 
 @memory
 @pytest.mark.parametrize("copy", [True, False])
-def test_memory_in_send(home, copy):
+def test_memory_in_send(backend, copy):
     """What raises has queued nothing; what does not is sent."""
 
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
         accepted = 0
 
         def callback(message, status):
@@ -207,12 +207,12 @@ def test_memory_in_send(home, copy):
 
 
 @memory
-def test_memory_in_close(home):
+def test_memory_in_close(backend):
     """A close() that raised can be called again, and then everything is closed."""
 
     def child():
-        others = Pair(home.name)
-        place, calls = others.home, []
+        others = Pair(backend.name)
+        place, calls = others.backend, []
 
         def prepare():
             others.begin()
@@ -242,7 +242,7 @@ def test_memory_in_close(home):
             others.arriving.clear()
             others.check_received(0)
 
-        others.home.errors.clear()
+        others.backend.errors.clear()
         every_allocation(prepare, act, check)
         place.close()  # terminates the context
 
@@ -251,11 +251,11 @@ def test_memory_in_close(home):
 
 @memory
 @pytest.mark.parametrize("others", [0, 7])
-def test_memory_in_making_a_stream(home, others):
+def test_memory_in_making_a_stream(backend, others):
     """What could not be made can be made again."""
 
     def child():
-        place = Home(home.name)
+        place = Backend(backend.name)
         for _ in range(others):
             place.stream(place.socket(zmq.PULL))
         fds = []
@@ -289,11 +289,11 @@ def test_memory_in_making_a_stream(home, others):
 
 
 @memory
-def test_memory_in_watching_a_socket(home):
+def test_memory_in_watching_a_socket(backend):
     """What could not be watched can be, at every size of the tables that it is noted in."""
 
     def child():
-        place = Home(home.name)
+        place = Backend(backend.name)
         facade = zmqstream.IOLoop(make_current=False, asyncio_loop=place.loop)
         kept = [place.socket(zmq.PULL) for _ in range(45)]
         for socket in kept:
@@ -316,9 +316,9 @@ class Parked(Pair):
     """A ROUTER with ROUTER_MANDATORY, whose peer has no room for what is sent to it."""
 
     def __init__(self, name):
-        self.home = Home(name)
-        router, self.peer = self.home.router(b"peer", hwm=1)
-        self.stream = self.home.stream(router)
+        self.backend = Backend(name)
+        router, self.peer = self.backend.router(b"peer", hwm=1)
+        self.stream = self.backend.stream(router)
         self.sequence = 0
         self.sent, self.received = [], []
 
@@ -341,16 +341,16 @@ class Parked(Pair):
         self.stream.send_multipart([b"peer", b"last"])
         arrived = []
         while not arrived or arrived[-1] != [b"last"]:
-            self.home.run_until(lambda: self.peer.poll(0))
+            self.backend.run_until(lambda: self.peer.poll(0))
             arrived.append(self.peer.recv_multipart())
         assert arrived[:-1] == self.given
         assert len(self.given) // 2 - len(self.sent) <= failures
 
 
 @memory
-def test_memory_in_parking(home):
+def test_memory_in_parking(backend):
     def child():
-        pair = Parked(home.name)
+        pair = Parked(backend.name)
         total = 0
         for n in range(100):
             pair.begin()
@@ -363,11 +363,11 @@ def test_memory_in_parking(home):
 
 
 @memory
-def test_memory_in_trying_what_is_parked(home):
+def test_memory_in_trying_what_is_parked(backend):
     """Again and again, and each time one allocation fails: the messages stay, and their order."""
 
     def child():
-        pair = Parked(home.name)
+        pair = Parked(backend.name)
         failures = 0
         for n in range(20):
             pair.begin()
@@ -382,11 +382,11 @@ def test_memory_in_trying_what_is_parked(home):
 
 
 @memory
-def test_memory_in_watching_a_deadline(home):
+def test_memory_in_watching_a_deadline(backend):
     """Whose heap is made anew: the other messages expire all the same."""
 
     def child():
-        place = Home(home.name)
+        place = Backend(backend.name)
         failures = 0
         for n in range(12):
             stream, _ = place.stalled()
@@ -409,12 +409,12 @@ def test_memory_in_watching_a_deadline(home):
     assert fork(child).result() > 0
 
 
-def test_memory_of_libzmq(home):
+def test_memory_of_libzmq(backend):
     """A frame that is too large, in and out: that is told, and the next message is handled."""
     size = 64 << 20
 
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
         pair.begin()
         large = zmq.Frame(b"x" * size, copy=False)
         kept = bytes(size)
@@ -425,7 +425,7 @@ def test_memory_of_libzmq(home):
         pair.peer.send(b"next")
         pair.stream.send(kept)
         pair.stream.send(b"next")
-        pair.home.run_until(lambda: pair.received and len(pair.sent) == 2)
+        pair.backend.run_until(lambda: pair.received and len(pair.sent) == 2)
         assert pair.received == [[b"next"]]
         assert [getattr(status, "errno", None) for _, status in pair.sent] == [errno.ENOMEM, None]
         assert pair.peer.recv() == b"next"
@@ -435,11 +435,11 @@ def test_memory_of_libzmq(home):
 
 
 @memory
-def test_memory_in_batches(home):
+def test_memory_in_batches(backend):
     """One message is given up for each failure, and not those of the batch that came before it."""
 
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
 
         def receive(batch):
             remove_mem_hooks()  # what fails here is the callback's own
@@ -460,11 +460,11 @@ def test_memory_in_batches(home):
 
 
 @memory
-def test_memory_of_a_receiver(home):
+def test_memory_of_a_receiver(backend):
     """Who fails does not stand in the way of the next."""
 
     def child():
-        pair = Pair(home.name)
+        pair = Pair(backend.name)
         pair.stream.on_recv(None)
 
         async def main():
@@ -491,6 +491,6 @@ def test_memory_of_a_receiver(home):
                     assert await pair.stream.recv() == b"next"
             return failures
 
-        return pair.home.run(main())
+        return pair.backend.run(main())
 
     assert 0 < fork(child).result() < 30

@@ -13,14 +13,14 @@ from support import zmtp
 from support.children import fork
 
 
-def bound(home, kind, **options):
-    socket = home.socket(kind, **options)
+def bound(backend, kind, **options):
+    socket = backend.socket(kind, **options)
     socket.bind("tcp://127.0.0.1:*")
     return socket, socket.last_endpoint.decode()
 
 
-def connected(home, kind, endpoint, **options):
-    socket = home.socket(kind, **options)
+def connected(backend, kind, endpoint, **options):
+    socket = backend.socket(kind, **options)
     socket.rcvtimeo = socket.sndtimeo = 20_000
     socket.connect(endpoint)
     return socket
@@ -74,13 +74,13 @@ GARBAGE = {
 }
 
 
-def test_garbage_on_the_port(home, dial):
+def test_garbage_on_the_port(backend, dial):
     """It disturbs no other peer, and what libzmq takes for messages are messages."""
-    socket, endpoint = bound(home, zmq.PULL)
-    stream = home.stream(socket)
-    got = home.recorder()
+    socket, endpoint = bound(backend, zmq.PULL)
+    stream = backend.stream(socket)
+    got = backend.recorder()
     stream.on_recv(got.append)
-    good = connected(home, zmq.PUSH, endpoint)
+    good = connected(backend, zmq.PUSH, endpoint)
     peers = []
     for i, (data, ends) in enumerate(GARBAGE.values()):
         peer = dial(endpoint)
@@ -90,11 +90,11 @@ def test_garbage_on_the_port(home, dial):
             peer.wait_for_the_end()
         else:
             peers.append(peer)
-    home.run_until(lambda: [b"good", b"%d" % i] in got)
+    backend.run_until(lambda: [b"good", b"%d" % i] in got)
     for peer in peers:
         peer.abort()
     good.send_multipart([b"good", b"last"])
-    home.run_until(lambda: [b"good", b"last"] in got)
+    backend.run_until(lambda: [b"good", b"last"] in got)
     expected = [b"%d" % i for i in range(len(GARBAGE))] + [b"last"]
     assert [message[1] for message in got if message[0] == b"good"] == expected
     assert all(type(frame) is bytes for message in got for frame in message)
@@ -105,31 +105,31 @@ def test_garbage_on_the_port(home, dial):
 
 @pytest.mark.parametrize("how", ["reset", "closed"])
 @pytest.mark.parametrize("copy", [True, False])
-def test_a_peer_that_breaks_off_in_mid_message(home, dial, how, copy):
+def test_a_peer_that_breaks_off_in_mid_message(backend, dial, how, copy):
     """Nothing of the message arrives; what came before does; other peers are not disturbed."""
-    socket, endpoint = bound(home, zmq.ROUTER)
-    stream = home.stream(socket)
-    got = home.recorder()
+    socket, endpoint = bound(backend, zmq.ROUTER)
+    stream = backend.stream(socket)
+    got = backend.recorder()
 
     def callback(message):
         got.append([frame if copy else bytes(frame) for frame in message])
 
     stream.on_recv(callback, copy=copy)
-    good = connected(home, zmq.DEALER, endpoint, routing_id=b"good")
+    good = connected(backend, zmq.DEALER, endpoint, routing_id=b"good")
     for turn in range(5):
         peer = dial(endpoint, b"DEALER", b"bad%d" % turn)
         peer.send(zmtp.frames([b"whole", b"%d" % turn, b""]))
-        home.run_until(lambda turn=turn: len(got) > 2 * turn)  # before a reset can drop it
+        backend.run_until(lambda turn=turn: len(got) > 2 * turn)  # before a reset can drop it
         half = zmtp.frames([b"cut", b"", b"y" * 1000, b"end"])[: (8, 20, 500, 1015, 1019)[turn]]
         peer.send(half)
         good.send_multipart([b"%d" % turn, b"z"])
-        home.run_until(lambda turn=turn: len(got) > 2 * turn + 1)
+        backend.run_until(lambda turn=turn: len(got) > 2 * turn + 1)
         if how == "reset":
             peer.abort()
         else:
             peer.close()
     good.send_multipart([b"last", b""])
-    home.run_until(lambda: got[-1][1:] == [b"last", b""])
+    backend.run_until(lambda: got[-1][1:] == [b"last", b""])
     assert [m[1:] for m in got if m[0] != b"good"] == [[b"whole", b"%d" % i, b""] for i in range(5)]
     assert [m[1:] for m in got if m[0] == b"good"] == [
         *([b"%d" % i, b"z"] for i in range(5)), [b"last", b""],
@@ -137,10 +137,10 @@ def test_a_peer_that_breaks_off_in_mid_message(home, dial, how, copy):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_peer_that_is_killed_while_it_sends(home):
+def test_a_peer_that_is_killed_while_it_sends(backend):
     """Every message that arrives is whole, and they are in order."""
-    socket, endpoint = bound(home, zmq.PULL)
-    stream = home.stream(socket)
+    socket, endpoint = bound(backend, zmq.PULL)
+    stream = backend.stream(socket)
     numbers = {}
 
     def callback(message):
@@ -160,32 +160,32 @@ def test_a_peer_that_is_killed_while_it_sends(home):
             push.send_multipart([name, b"%d" % number, *rest])
             number += 1
 
-    good = connected(home, zmq.PUSH, endpoint, sndhwm=0)
+    good = connected(backend, zmq.PUSH, endpoint, sndhwm=0)
     for round in range(3):
         victim = fork(child)
         name = b"%d" % victim.pid
-        home.run_until(lambda name=name: len(numbers.get(name, [])) > 50)
+        backend.run_until(lambda name=name: len(numbers.get(name, [])) > 50)
         os.kill(victim.pid, signal.SIGKILL)
         os.waitpid(victim.pid, 0)
         os.close(victim.reader)
         good.send_multipart([b"good", b"%d" % round, *(b"%d.%d" % (round, i) for i in range(300))])
-        home.run_until(lambda round=round: len(numbers.get(b"good", [])) == round + 1)
+        backend.run_until(lambda round=round: len(numbers.get(b"good", [])) == round + 1)
     assert len(numbers) == 4
     for got in numbers.values():
         assert got == list(range(len(got)))
 
 
-def test_a_peer_that_is_gone_while_messages_are_sent_to_it(home, dial):
+def test_a_peer_that_is_gone_while_messages_are_sent_to_it(backend, dial):
     """Those that it did not take go to the one that stays, each whole and once."""
     # little is on its way at a time, so that most wait in the queue when the bad one goes
-    socket, endpoint = bound(home, zmq.PUSH, sndhwm=100, sndbuf=10_000)
-    stream = home.stream(socket)
+    socket, endpoint = bound(backend, zmq.PUSH, sndhwm=100, sndbuf=10_000)
+    stream = backend.stream(socket)
     bad = dial(endpoint, b"PULL")  # it does not read
-    good = connected(home, zmq.PULL, endpoint, rcvhwm=100, rcvbuf=10_000)
+    good = connected(backend, zmq.PULL, endpoint, rcvhwm=100, rcvbuf=10_000)
     for i in range(2000):
         stream.send_multipart([b"%d" % i, b"x" * 2000, b"%d" % i])
-    home.run_until(lambda: good.poll(0))
-    home.settle(20)
+    backend.run_until(lambda: good.poll(0))
+    backend.settle(20)
     assert stream.sending()
     bad.abort()
     got = []
@@ -195,7 +195,7 @@ def test_a_peer_that_is_gone_while_messages_are_sent_to_it(home, dial):
             got.append(good.recv_multipart())
         return got and got[-1][0] == b"1999"
 
-    home.run_until(last)
+    backend.run_until(last)
     assert not stream.sending()
     assert not good.poll(50)
     numbers = [int(message[0]) for message in got]
@@ -208,21 +208,21 @@ def test_a_peer_that_is_gone_while_messages_are_sent_to_it(home, dial):
 # -- gone between two frames of a send ------------------------------------------------------------
 
 
-def send_while_the_peer_goes(home, dial, kind, message):
+def send_while_the_peer_goes(backend, dial, kind, message):
     """A stream and its endpoint, where libzmq has refused `message` between two of its frames.
 
     libzmq looks at what its threads tell it about each millisecond: the message needs far longer.
     """
     begun, ready = os.pipe()
     for _ in range(50):
-        socket, endpoint = bound(home, kind, sndhwm=0)
-        stream = home.stream(socket)
+        socket, endpoint = bound(backend, kind, sndhwm=0)
+        stream = backend.stream(socket)
         bad = dial(endpoint, zmq.SocketType(kind).name.encode())
-        home.run_until(lambda socket=socket: socket.poll(0, zmq.POLLOUT))  # it is the first peer
+        backend.run_until(lambda socket=socket: socket.poll(0, zmq.POLLOUT))  # it is the first peer
         if kind != zmq.PAIR:
-            good = connected(home, kind, endpoint, rcvhwm=0)
+            good = connected(backend, kind, endpoint, rcvhwm=0)
             good.send(b"here")
-            home.run_until(lambda stream=stream: stream.flush(zmq.POLLIN))
+            backend.run_until(lambda stream=stream: stream.flush(zmq.POLLIN))
         stream.send_multipart(message)
 
         def child(bad=bad):
@@ -241,8 +241,8 @@ def send_while_the_peer_goes(home, dial, kind, message):
             os.close(begun)
             os.close(ready)
             if kind == zmq.PAIR:
-                home.run_until(lambda socket=socket: not socket.poll(0, zmq.POLLOUT))
-                good = connected(home, kind, endpoint, rcvhwm=0)
+                backend.run_until(lambda socket=socket: not socket.poll(0, zmq.POLLOUT))
+                good = connected(backend, kind, endpoint, rcvhwm=0)
             return stream, good
         stream.close()
     raise AssertionError("the peer never went in mid-message")
@@ -251,14 +251,14 @@ def send_while_the_peer_goes(home, dial, kind, message):
 @pytest.mark.ours
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("kind", [zmq.PAIR, zmq.DEALER], ids=["PAIR", "DEALER"])
-def test_a_peer_that_goes_between_two_frames(home, dial, kind):
+def test_a_peer_that_goes_between_two_frames(backend, dial, kind):
     """The peer that stays, or comes, gets this message and the next ones, whole and once."""
     frames = [b"%d" % i for i in range(25_000)]
-    stream, good = send_while_the_peer_goes(home, dial, kind, [b"first", *frames])
+    stream, good = send_while_the_peer_goes(backend, dial, kind, [b"first", *frames])
     stream.send_multipart([b"second", b"x"])
     stream.send_multipart([b"third", *frames])
     stream.send(b"last")
-    home.drained(stream)
+    backend.drained(stream)
     got = [good.recv_multipart() for _ in range(4)]
     assert [(message[0], len(message)) for message in got] == [
         (b"first", 25_001), (b"second", 2), (b"third", 25_001), (b"last", 1),
@@ -270,19 +270,19 @@ def test_a_peer_that_goes_between_two_frames(home, dial, kind):
 # -- what is too large ----------------------------------------------------------------------------
 
 
-def test_a_message_beyond_maxmsgsize(home, dial):
+def test_a_message_beyond_maxmsgsize(backend, dial):
     """Who sends it is hung up on, and it does not arrive. What came before does; others go on."""
-    socket, endpoint = bound(home, zmq.PULL, maxmsgsize=1000)
-    stream = home.stream(socket)
-    got = home.recorder()
+    socket, endpoint = bound(backend, zmq.PULL, maxmsgsize=1000)
+    stream = backend.stream(socket)
+    got = backend.recorder()
     stream.on_recv(got.append)
-    good = connected(home, zmq.PUSH, endpoint)
+    good = connected(backend, zmq.PUSH, endpoint)
     for size in (1001, 100_000_000):
         bad = dial(endpoint, b"PUSH")
         bad.send(zmtp.frames([b"small", b"y" * 1000]))
-        home.run_until(lambda: got and got[-1][0] == b"small")
+        backend.run_until(lambda: got and got[-1][0] == b"small")
         bad.send(zmtp.frame(b"first", more=True) + zmtp.frame(b"x" * size)[:500])
         bad.wait_for_the_end()
         good.send(b"%d" % size)
-        home.run_until(lambda size=size: got[-1] == [b"%d" % size])
+        backend.run_until(lambda size=size: got[-1] == [b"%d" % size])
     assert [message[0] for message in got] == [b"small", b"1001", b"small", b"100000000"]

@@ -13,9 +13,9 @@ from support.traffic import numbers
 pytestmark = pytest.mark.ours
 
 
-def run_inside(home, coroutine):
+def run_inside(backend, coroutine):
     """Run the loop inside a callback of its own, as old Jupyter kernels do."""
-    loop, current = home.loop, asyncio.events._get_running_loop()
+    loop, current = backend.loop, asyncio.events._get_running_loop()
     task = loop.create_task(asyncio.wait_for(coroutine, 10))
     outer = asyncio.tasks._current_tasks.pop(loop, None)
     thread, loop._thread_id = loop._thread_id, None
@@ -29,28 +29,28 @@ def run_inside(home, coroutine):
             asyncio.tasks._current_tasks[loop] = outer
 
 
-def test_on_drain_when_the_queue_has_fallen_to_low(home):
-    stream, connect = home.stalled(high=10, low=4)
-    sizes = home.recorder()
+def test_on_drain_when_the_queue_has_fallen_to_low(backend):
+    stream, connect = backend.stalled(high=10, low=4)
+    sizes = backend.recorder()
     stream.on_drain(lambda: sizes.append(stream.get_write_buffer_size()))
     stream.set_turn_limits(messages=1)
     for number in numbers(0, 10):
         stream.send(number)
-    home.settle()
+    backend.settle()
     assert sizes == []  # ten are not more than ten
     stream.send(b"10")
     peer = connect()
-    home.wait(sizes)
+    backend.wait(sizes)
     assert 0 < sizes[0] <= 4  # then, and not when nothing is left
-    home.drained(stream)
-    home.settle()
+    backend.drained(stream)
+    backend.settle()
     assert len(sizes) == 1  # once
     assert [peer.recv() for _ in range(11)] == numbers(0, 11)
 
 
-def test_on_drain_refills_without_end(home):
-    stream, connect = home.stalled(high=10)
-    rounds = home.recorder()
+def test_on_drain_refills_without_end(backend):
+    stream, connect = backend.stalled(high=10)
+    rounds = backend.recorder()
 
     def refill():
         rounds.append(stream.get_write_buffer_size())
@@ -60,38 +60,38 @@ def test_on_drain_refills_without_end(home):
     stream.on_drain(refill)
     refill()
     connect()
-    home.wait(rounds, 20)
+    backend.wait(rounds, 20)
 
 
-def test_on_drain_after_a_refusal(home):
-    stream, connect = home.stalled(high=2, policy="raise")
-    drained = home.recorder()
+def test_on_drain_after_a_refusal(backend):
+    stream, connect = backend.stalled(high=2, policy="raise")
+    drained = backend.recorder()
     stream.on_drain(lambda: drained.append(1))
     stream.send(b"0")
     stream.send(b"1")
     with pytest.raises(zmq.Again):
         stream.send(b"2")
     connect()
-    home.wait(drained)
+    backend.wait(drained)
 
 
-def test_on_drain_by_flush_and_by_higher_limits(home):
-    stream, connect = home.stalled(high=2)
-    drained = home.recorder()
+def test_on_drain_by_flush_and_by_higher_limits(backend):
+    stream, connect = backend.stalled(high=2)
+    drained = backend.recorder()
     stream.on_drain(lambda: drained.append(1))
     for number in numbers(0, 3):
         stream.send(number)
     stream.set_write_buffer_limits(100, 50)
-    home.wait(drained)
+    backend.wait(drained)
     stream.set_write_buffer_limits(2)  # too many again
     connect()
-    home.run_until(lambda: stream.flush(zmq.POLLOUT) or not stream.sending())
-    home.wait(drained, 2)
+    backend.run_until(lambda: stream.flush(zmq.POLLOUT) or not stream.sending())
+    backend.wait(drained, 2)
 
 
-def test_an_exception_in_on_drain_is_reported_with_the_stream(home):
-    stream, connect = home.stalled(high=2)
-    called = home.recorder()
+def test_an_exception_in_on_drain_is_reported_with_the_stream(backend):
+    stream, connect = backend.stalled(high=2)
+    called = backend.recorder()
 
     def fail():
         called.append(1)
@@ -103,43 +103,43 @@ def test_an_exception_in_on_drain_is_reported_with_the_stream(home):
             stream.send(number)
         if len(called) == 0:
             connect()
-        home.drained(stream)
-        home.settle()
-    for found in home.expect_errors(ZeroDivisionError, ZeroDivisionError):
+        backend.drained(stream)
+        backend.settle()
+    for found in backend.expect_errors(ZeroDivisionError, ZeroDivisionError):
         assert "the on_drain callback of <ZMQStream(zmq.PUSH)" in found["message"]
 
 
-def test_on_drain_may_close_the_stream_or_end_itself(home):
-    stream, connect = home.stalled(high=2)
-    closed = home.recorder()
+def test_on_drain_may_close_the_stream_or_end_itself(backend):
+    stream, connect = backend.stalled(high=2)
+    closed = backend.recorder()
     stream.set_close_callback(lambda: closed.append(1))
     stream.on_drain(stream.close)
     for number in numbers(0, 3):
         stream.send(number)
     connect()
-    home.wait(closed)
-    stream, connect = home.stalled(high=2)
+    backend.wait(closed)
+    stream, connect = backend.stalled(high=2)
     stream.on_drain(lambda: pytest.fail("called"))
     stream.on_drain(None)
     for number in numbers(0, 3):
         stream.send(number)
     connect()
-    home.drained(stream)
-    home.settle()
+    backend.drained(stream)
+    backend.settle()
 
 
-def test_no_on_drain_after_close(home, expected_log):
-    stream, _ = home.stalled(high=2)
+def test_no_on_drain_after_close(backend, expected_log):
+    stream, _ = backend.stalled(high=2)
     stream.on_drain(lambda: pytest.fail("called"))
     for number in numbers(0, 3):
         stream.send(number)
     stream.close()
-    home.settle()
+    backend.settle()
     expected_log("3 queued messages")
 
 
-def test_on_drain_wants_a_callable(home):
-    stream, _ = home.stalled()
+def test_on_drain_wants_a_callable(backend):
+    stream, _ = backend.stalled()
     with pytest.raises(TypeError, match="on_drain: the callback must be callable or None, not int"):
         stream.on_drain(5)
 
@@ -147,8 +147,8 @@ def test_on_drain_wants_a_callable(home):
 # -- await drain() --------------------------------------------------------------------------------
 
 
-def test_drain_waits_for_low(home):
-    stream, connect = home.stalled(high=10, low=3)
+def test_drain_waits_for_low(backend):
+    stream, connect = backend.stalled(high=10, low=3)
     stream.set_turn_limits(messages=1)
 
     async def main():
@@ -164,13 +164,13 @@ def test_drain_waits_for_low(home):
         assert stream.get_write_buffer_size() <= 3
         return peer
 
-    peer = home.run(main())
-    home.drained(stream)
+    peer = backend.run(main())
+    backend.drained(stream)
     assert [peer.recv() for _ in range(11)] == numbers(0, 11)
 
 
-def test_drain_without_limits_waits_for_an_empty_queue(home):
-    stream, connect = home.stalled()
+def test_drain_without_limits_waits_for_an_empty_queue(backend):
+    stream, connect = backend.stalled()
 
     async def main():
         await stream.drain()
@@ -182,11 +182,11 @@ def test_drain_without_limits_waits_for_an_empty_queue(home):
         await waiting
         assert not stream.sending()
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_producer_that_awaits_drain_keeps_its_queue_bounded(home):
-    stream, connect = home.stalled(high=100)
+def test_a_producer_that_awaits_drain_keeps_its_queue_bounded(backend):
+    stream, connect = backend.stalled(high=100)
 
     async def produce():
         for number in numbers(0, 5000):
@@ -202,14 +202,14 @@ def test_a_producer_that_awaits_drain_keeps_its_queue_bounded(home):
         await producer
         return peer
 
-    peer = home.run(main())
-    home.drained(stream)
+    peer = backend.run(main())
+    backend.drained(stream)
     assert stream.stats().peak_queued == 101
     assert [peer.recv() for _ in range(5000)] == numbers(0, 5000)
 
 
-def test_drain_of_a_stream_that_is_closed_meanwhile(home, expected_log):
-    stream, _ = home.stalled(high=1)
+def test_drain_of_a_stream_that_is_closed_meanwhile(backend, expected_log):
+    stream, _ = backend.stalled(high=1)
 
     async def main():
         stream.send(b"0")
@@ -223,12 +223,12 @@ def test_drain_of_a_stream_that_is_closed_meanwhile(home, expected_log):
         with pytest.raises(OSError, match="Stream is closed"):
             await stream.drain()
 
-    home.run(main())
+    backend.run(main())
     expected_log("2 queued messages")
 
 
-def test_drain_is_cancelled_and_goes_on_without_the_others(home):
-    stream, connect = home.stalled(high=1)
+def test_drain_is_cancelled_and_goes_on_without_the_others(backend):
+    stream, connect = backend.stalled(high=1)
 
     async def main():
         stream.send(b"0")
@@ -242,11 +242,11 @@ def test_drain_is_cancelled_and_goes_on_without_the_others(home):
         connect()
         await second
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_a_loop_that_is_stopped_while_a_drain_waits_goes_on_later(home):
-    stream, connect = home.stalled(high=1)
+def test_a_loop_that_is_stopped_while_a_drain_waits_goes_on_later(backend):
+    stream, connect = backend.stalled(high=1)
 
     async def main():
         stream.send(b"0")
@@ -254,14 +254,14 @@ def test_a_loop_that_is_stopped_while_a_drain_waits_goes_on_later(home):
         await stream.drain()
         return stream.get_write_buffer_size()
 
-    task = home.loop.create_task(main())
-    home.settle()
+    task = backend.loop.create_task(main())
+    backend.settle()
     connect()
-    assert home.run(task) == 0
+    assert backend.run(task) == 0
 
 
-def test_drain_in_another_loop_is_an_error(home):
-    stream, _ = home.stalled(high=1)
+def test_drain_in_another_loop_is_an_error(backend):
+    stream, _ = backend.stalled(high=1)
     stream.send(b"0")
     stream.send(b"1")
 
@@ -272,9 +272,9 @@ def test_drain_in_another_loop_is_an_error(home):
         asyncio.run(main())
 
 
-def test_memory_is_bounded_where_drain_is_awaited(home, expected_log):
+def test_memory_is_bounded_where_drain_is_awaited(backend, expected_log):
     """What a stalled peer costs is `high` messages (with figures: bench/)."""
-    stream, _ = home.stalled(high=1000)
+    stream, _ = backend.stalled(high=1000)
 
     async def produce():
         while True:
@@ -282,31 +282,31 @@ def test_memory_is_bounded_where_drain_is_awaited(home, expected_log):
             await stream.drain()
 
     async def main():
-        producer = home.loop.create_task(produce())
+        producer = backend.loop.create_task(produce())
         for _ in range(50):
             await asyncio.sleep(0)
         assert stream.get_write_buffer_size() == 1001
         assert stream.get_write_buffer_bytes() == 1001 * 1000
         producer.cancel()
 
-    home.run(main())
+    backend.run(main())
     stream.close(0)
     expected_log("1001 queued messages")
 
 
 @pytest.mark.parametrize("how", ["drain", "expire", "receive"])
-def test_in_a_loop_that_runs_inside_a_callback(home, expected_log, how):
+def test_in_a_loop_that_runs_inside_a_callback(backend, expected_log, how):
     """The turn that ends with the callback is not waited for."""
-    if home.name == "uvloop":
+    if backend.name == "uvloop":
         pytest.skip("it runs in no callback of its own")
-    socket, peer = home.pair(sndhwm=1 if how == "expire" else 0, rcvhwm=1)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(sndhwm=1 if how == "expire" else 0, rcvhwm=1)
+    stream = backend.stream(socket)
     stream.set_write_buffer_limits(2, 0)
     if how == "expire":
         while not stream.sending():
             stream.send(b"fill")
-            home.settle()
-    done = home.recorder()
+            backend.settle()
+    done = backend.recorder()
 
     async def drain():
         for number in numbers(0, 5):
@@ -331,7 +331,9 @@ def test_in_a_loop_that_runs_inside_a_callback(home, expected_log, how):
 
     def inside(message, status=None):
         stream.on_send(None)
-        done.append(run_inside(home, {"drain": drain, "expire": expire, "receive": receive}[how]()))
+        done.append(
+            run_inside(backend, {"drain": drain, "expire": expire, "receive": receive}[how]())
+        )
 
     if how == "receive":
         stream.on_send(inside)
@@ -339,27 +341,27 @@ def test_in_a_loop_that_runs_inside_a_callback(home, expected_log, how):
     else:
         stream.on_recv(inside)
         peer.send(b"go")
-    home.wait(done)
+    backend.wait(done)
     assert done == [0]
     if how == "expire":
         stream.close(linger=0)
         expected_log("could not be handed")
 
 
-def test_on_drain_waits_for_bytes_too(home):
-    stream, connect = home.stalled(high_bytes=100, low_bytes=40)
-    sizes = home.recorder()
+def test_on_drain_waits_for_bytes_too(backend):
+    stream, connect = backend.stalled(high_bytes=100, low_bytes=40)
+    sizes = backend.recorder()
     stream.on_drain(lambda: sizes.append(stream.get_write_buffer_bytes()))
     stream.set_turn_limits(messages=1)
     for _ in range(11):
         stream.send(b"x" * 10)
     connect()
-    home.wait(sizes)
+    backend.wait(sizes)
     assert 0 < sizes[0] <= 40
 
 
-def test_a_drain_that_is_given_up_is_forgotten(home):
-    stream, _ = home.stalled(high=1)
+def test_a_drain_that_is_given_up_is_forgotten(backend):
+    stream, _ = backend.stalled(high=1)
     stream.send(b"1")
     stream.send(b"2")
 
@@ -372,26 +374,26 @@ def test_a_drain_that_is_given_up_is_forgotten(home):
             gc.collect()
             assert kept() is None
 
-    home.run(main())
+    backend.run(main())
 
 
-def test_no_on_drain_when_the_stream_was_closed_before_its_turn_came(home):
-    stream, connect = home.stalled(high=2, low=1)
+def test_no_on_drain_when_the_stream_was_closed_before_its_turn_came(backend):
+    stream, connect = backend.stalled(high=2, low=1)
     stream.on_drain(lambda: pytest.fail("called"))
     for number in numbers(0, 3):
         stream.send(number)
     connect()
     assert stream.flush(zmq.POLLOUT) == 3
     stream.close()
-    home.settle()
+    backend.settle()
 
 
-def test_each_drain_is_an_object_of_its_own(home):
+def test_each_drain_is_an_object_of_its_own(backend):
     """as_completed() and wait() make a set of what they are given."""
-    streams = [home.stream(home.socket(zmq.PUSH)) for _ in range(2)]
+    streams = [backend.stream(backend.socket(zmq.PUSH)) for _ in range(2)]
 
     async def main():
         waiting = [stream.drain() for stream in streams]
         return [await each for each in asyncio.as_completed(waiting)]
 
-    assert home.run(main()) == [None, None]
+    assert backend.run(main()) == [None, None]

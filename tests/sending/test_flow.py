@@ -14,8 +14,8 @@ pytestmark = pytest.mark.ours
 # -- sizes and limits ------------------------------------------------------------------------------
 
 
-def test_no_limits_by_default(home):
-    stream, _ = home.stalled()
+def test_no_limits_by_default(backend):
+    stream, _ = backend.stalled()
     assert stream.get_write_buffer_limits() == (None, None, None, None)
     for number in numbers(0, 5000):
         stream.send(number)
@@ -36,8 +36,8 @@ def test_no_limits_by_default(home):
         ({"high": 10**30, "low": 0}, (None, 0, None, None)),
     ],
 )
-def test_limits_as_asyncios_transports_have_them(home, given, limits):
-    stream, _ = home.stalled(high=1, high_bytes=1)
+def test_limits_as_asyncios_transports_have_them(backend, given, limits):
+    stream, _ = backend.stalled(high=1, high_bytes=1)
     stream.set_write_buffer_limits(**given)
     assert stream.get_write_buffer_limits() == limits
 
@@ -60,15 +60,15 @@ def test_limits_as_asyncios_transports_have_them(home, given, limits):
         ({"high": 0, "policy": "drop_oldest"}, ValueError, "would send nothing"),
     ],
 )
-def test_limits_that_are_none(home, given, error, text):
-    stream, _ = home.stalled(high=7)
+def test_limits_that_are_none(backend, given, error, text):
+    stream, _ = backend.stalled(high=7)
     with pytest.raises(error, match=text):
         stream.set_write_buffer_limits(**given)
     assert stream.get_write_buffer_limits() == (7, 1, None, None)
 
 
-def test_limits_of_a_closed_stream(home):
-    stream, _ = home.stalled()
+def test_limits_of_a_closed_stream(backend):
+    stream, _ = backend.stalled()
     stream.close()
     with pytest.raises(OSError, match="Stream is closed"):
         stream.set_write_buffer_limits(1)
@@ -87,8 +87,8 @@ def test_limits_by_their_public_names():
 # -- raise -----------------------------------------------------------------------------------------
 
 
-def test_raise_refuses_at_the_call_and_queues_nothing(home):
-    stream, connect = home.stalled(high=3, policy="raise")
+def test_raise_refuses_at_the_call_and_queues_nothing(backend):
+    stream, connect = backend.stalled(high=3, policy="raise")
     for number in numbers(0, 3):
         stream.send(number)
     for send in (stream.send, lambda m: stream.send_multipart([m, m]), stream.send_json):
@@ -99,14 +99,14 @@ def test_raise_refuses_at_the_call_and_queues_nothing(home):
     assert stream.get_write_buffer_size() == 3
     assert stream.stats().dropped == stream.stats().errors == 0
     peer = connect()
-    home.drained(stream)
+    backend.drained(stream)
     stream.send(b"3")
-    home.drained(stream)
+    backend.drained(stream)
     assert [peer.recv() for _ in range(4)] == numbers(0, 4)
 
 
-def test_raise_counts_bytes_of_all_frames(home):
-    stream, _ = home.stalled(high_bytes=10, policy="raise")
+def test_raise_counts_bytes_of_all_frames(backend):
+    stream, _ = backend.stalled(high_bytes=10, policy="raise")
     stream.send_multipart([b"1234", b"5678"])
     with pytest.raises(zmq.Again):
         stream.send(b"123")
@@ -117,24 +117,24 @@ def test_raise_counts_bytes_of_all_frames(home):
     stream.send(b"")
 
 
-def test_a_message_larger_than_the_limit_is_sent_if_it_is_alone(home):
-    stream, connect = home.stalled(high_bytes=10, policy="raise")
+def test_a_message_larger_than_the_limit_is_sent_if_it_is_alone(backend):
+    stream, connect = backend.stalled(high_bytes=10, policy="raise")
     stream.send(bytes(100))
     with pytest.raises(zmq.Again):
         stream.send(b"1")
     peer = connect()
-    home.drained(stream)
+    backend.drained(stream)
     assert peer.recv() == bytes(100)
 
 
-def test_raise_of_a_message_in_parts_leaves_nothing_of_it(home):
-    stream, connect = home.stalled(high=1, policy="raise")
+def test_raise_of_a_message_in_parts_leaves_nothing_of_it(backend):
+    stream, connect = backend.stalled(high=1, policy="raise")
     stream.send(b"0")
     stream.send(b"a", zmq.SNDMORE)
     with pytest.raises(zmq.Again):
         stream.send(b"b")
     peer = connect()
-    home.drained(stream)
+    backend.drained(stream)
     stream.send(b"1")
-    home.drained(stream)
+    backend.drained(stream)
     assert [peer.recv_multipart() for _ in range(2)] == [[b"0"], [b"1"]]

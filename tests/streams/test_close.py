@@ -12,9 +12,9 @@ import zmq
 
 
 @pytest.mark.deviates("pyzmq drops what is queued")
-def test_queued_messages_are_handed_over(home):
-    socket, peer = home.pair(transport="tcp", sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
+def test_queued_messages_are_handed_over(backend):
+    socket, peer = backend.pair(transport="tcp", sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
     socket.linger = 10_000
     for i in range(1000):
         stream.send_multipart([b"%d" % i, b"x"])
@@ -23,21 +23,21 @@ def test_queued_messages_are_handed_over(home):
 
 
 @pytest.mark.deviates("pyzmq drops what is queued")
-def test_linger_of_close_applies_to_them(home):
-    socket, peer = home.pair(transport="tcp")
-    stream = home.stream(socket)
+def test_linger_of_close_applies_to_them(backend):
+    socket, peer = backend.pair(transport="tcp")
+    stream = backend.stream(socket)
     stream.send(b"x")
     stream.close(linger=10_000)
     assert peer.recv() == b"x"
 
 
 @pytest.mark.deviates("pyzmq drops what is queued")
-def test_queued_messages_are_handed_to_a_peer_that_has_just_come(home):
+def test_queued_messages_are_handed_to_a_peer_that_has_just_come(backend):
     """libzmq itself looks for new peers at most once in a millisecond when it sends."""
     for _ in range(20):
-        socket, peer = home.socket(zmq.PUSH), home.socket(zmq.PULL, rcvtimeo=20_000)
-        socket.bind(home.address())
-        stream = home.stream(socket)
+        socket, peer = backend.socket(zmq.PUSH), backend.socket(zmq.PULL, rcvtimeo=20_000)
+        socket.bind(backend.address())
+        stream = backend.stream(socket)
         stream.send(b"x")
         assert stream.flush() == 0
         peer.connect(socket.last_endpoint.decode())
@@ -46,9 +46,9 @@ def test_queued_messages_are_handed_to_a_peer_that_has_just_come(home):
 
 
 @pytest.mark.deviates("pyzmq drops what is queued without a word")
-def test_what_cannot_be_handed_over_is_reported(home, expected_log):
-    socket = home.socket(zmq.PUSH)
-    stream = home.stream(socket)
+def test_what_cannot_be_handed_over_is_reported(backend, expected_log):
+    socket = backend.socket(zmq.PUSH)
+    stream = backend.stream(socket)
     for _ in range(7):
         stream.send(b"x")
     stream.close()
@@ -57,13 +57,13 @@ def test_what_cannot_be_handed_over_is_reported(home, expected_log):
 
 
 @pytest.mark.ours
-def test_messages_for_refusing_peers_are_reported(home, expected_log):
-    router, peer = home.router(b"there", hwm=1)
-    stream = home.stream(router)
+def test_messages_for_refusing_peers_are_reported(backend, expected_log):
+    router, peer = backend.router(b"there", hwm=1)
+    stream = backend.stream(router)
     for i in range(10):
         stream.send_multipart([b"there", b"%d" % i])
     stream.send_multipart([b"nobody", b"x"])
-    home.settle()
+    backend.settle()
     expected_log("could not be sent")  # nobody
     taken = 0
     while peer.poll(0):
@@ -79,8 +79,8 @@ def test_messages_for_refusing_peers_are_reported(home, expected_log):
     assert taken + lost == 10
 
 
-def test_close_is_idempotent_and_calls_its_callback_once(home):
-    stream = home.stream(home.socket(zmq.PULL))
+def test_close_is_idempotent_and_calls_its_callback_once(backend):
+    stream = backend.stream(backend.socket(zmq.PULL))
     socket = stream.socket
     calls = []
     stream.set_close_callback(lambda: calls.append(1))
@@ -92,8 +92,8 @@ def test_close_is_idempotent_and_calls_its_callback_once(home):
     assert stream.socket is None
 
 
-def test_use_after_close(home):
-    stream = home.stream(home.socket(zmq.PAIR))
+def test_use_after_close(backend):
+    stream = backend.stream(backend.socket(zmq.PAIR))
     stream.close()
     for use in (
         lambda: stream.on_recv(print), lambda: stream.on_send(print), lambda: stream.send(b"x"),
@@ -104,24 +104,24 @@ def test_use_after_close(home):
     ):  # fmt: skip
         with pytest.raises(OSError, match="Stream is closed"):
             use()
-    assert not stream.sending() or home.reference
+    assert not stream.sending() or backend.reference
     assert stream.closed()
     stream.close()
 
 
 @pytest.mark.ours
-def test_socket_methods_after_close(home):
-    stream = home.stream(home.socket(zmq.PAIR))
+def test_socket_methods_after_close(backend):
+    stream = backend.stream(backend.socket(zmq.PAIR))
     stream.close()
     for name in ("bind", "connect", "getsockopt", "setsockopt", "unbind", "get"):
         with pytest.raises(OSError, match="Stream is closed"):
             getattr(stream, name)
 
 
-def test_close_in_its_own_callback(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
+def test_close_in_its_own_callback(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
 
     def callback(message):
         stream.close()
@@ -130,15 +130,15 @@ def test_close_in_its_own_callback(home):
     stream.on_recv(callback)
     for _ in range(5):
         peer.send(b"x")
-    home.wait(got)
-    home.settle()
+    backend.wait(got)
+    backend.settle()
     assert got == [[b"x"]]
 
 
-def test_close_in_on_send(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    sent = home.recorder()
+def test_close_in_on_send(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    sent = backend.recorder()
 
     def callback(msg, status):
         stream.close()
@@ -147,15 +147,15 @@ def test_close_in_on_send(home):
     stream.on_send(callback)
     stream.send(b"1")
     stream.send(b"2")
-    home.wait(sent)
-    home.settle()
+    backend.wait(sent)
+    backend.settle()
     assert sent == [[b"1"]]
 
 
-def test_close_in_another_streams_callback(home):
-    pairs = [home.pair() for _ in range(5)]
-    streams = [home.stream(socket) for socket, _ in pairs]
-    got = home.recorder()
+def test_close_in_another_streams_callback(backend):
+    pairs = [backend.pair() for _ in range(5)]
+    streams = [backend.stream(socket) for socket, _ in pairs]
+    got = backend.recorder()
 
     def close_all(message):
         for stream in streams:
@@ -166,59 +166,59 @@ def test_close_in_another_streams_callback(home):
         stream.on_recv(close_all)
     for _, peer in pairs:
         peer.send(b"x")
-    home.wait(got)
-    home.settle()
+    backend.wait(got)
+    backend.settle()
     assert got == [[b"x"]]
     assert all(stream.closed() for stream in streams)
 
 
-def test_close_callback_may_open_a_new_stream(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
+def test_close_callback_may_open_a_new_stream(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
 
     def again():
-        new_socket, new_peer = home.pair()
-        home.stream(new_socket).on_recv(got.append)
+        new_socket, new_peer = backend.pair()
+        backend.stream(new_socket).on_recv(got.append)
         new_peer.send(b"x")
 
     stream.set_close_callback(again)
     stream.close()
-    home.wait(got)
+    backend.wait(got)
     assert got == [[b"x"]]
 
 
 @pytest.mark.deviates("pyzmq's close() raises what its callback raises")
-def test_exception_of_the_close_callback(home):
-    stream = home.stream(home.socket(zmq.PULL))
+def test_exception_of_the_close_callback(backend):
+    stream = backend.stream(backend.socket(zmq.PULL))
 
     def fail():
         raise ValueError("close")
 
     stream.set_close_callback(fail)
     stream.close()
-    [context] = home.expect_errors(ValueError)
+    [context] = backend.expect_errors(ValueError)
     assert context["stream"] is stream
 
 
 @pytest.mark.ours
-def test_no_other_callback_runs_afterwards(home, expected_log):
-    socket = home.socket(zmq.PUSH)
-    stream = home.stream(socket)
+def test_no_other_callback_runs_afterwards(backend, expected_log):
+    socket = backend.socket(zmq.PUSH)
+    stream = backend.stream(socket)
     calls = []
     stream.on_send(lambda *args: calls.append("send"))
     stream.on_err(lambda *args: calls.append("err"))
     stream.send(b"x", callback=lambda *args: calls.append("own"))
     stream.set_close_callback(lambda: calls.append("close"))
     stream.close()
-    home.settle()
+    backend.settle()
     assert calls == ["close"]
     expected_log("1 queued messages")
 
 
 @pytest.mark.ours
-def test_linger_must_be_a_number(home):
-    stream = home.stream(home.socket(zmq.PULL))
+def test_linger_must_be_a_number(backend):
+    stream = backend.stream(backend.socket(zmq.PULL))
     with pytest.raises(TypeError, match="linger"):
         stream.close(linger="long")
     with pytest.raises(OverflowError):
@@ -231,12 +231,12 @@ def test_linger_must_be_a_number(home):
 
 @pytest.mark.ours
 @pytest.mark.parametrize("notice", ["closed", "close", "send", "on_recv", "flush"])
-def test_socket_closed_directly(home, notice):
+def test_socket_closed_directly(backend, notice):
     """Promise 10."""
-    socket, _ = home.pair()
-    stream = home.stream(socket)
+    socket, _ = backend.pair()
+    stream = backend.stream(socket)
     stream.on_recv(print)
-    home.settle()
+    backend.settle()
     calls = []
     stream.set_close_callback(lambda: calls.append(1))
     socket.close()
@@ -254,11 +254,11 @@ def test_socket_closed_directly(home, notice):
 
 
 @pytest.mark.ours
-def test_socket_closed_directly_in_a_callback(home, expected_log):
+def test_socket_closed_directly_in_a_callback(backend, expected_log):
     """The loop finds it: that is also logged, as Python shows a warning but once."""
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
 
     def callback(message):
         socket.close()
@@ -267,17 +267,17 @@ def test_socket_closed_directly_in_a_callback(home, expected_log):
     stream.on_recv(callback)
     peer.send(b"1")
     peer.send(b"2")
-    home.wait(got)
-    home.settle()
+    backend.wait(got)
+    backend.settle()
     assert got == [[b"1"]]
     assert stream.closed()
-    home.expect_errors(UserWarning)  # warnings are errors in these tests
+    backend.expect_errors(UserWarning)  # warnings are errors in these tests
     assert len(expected_log("is attached to a closed socket")) == 1
 
 
-def test_filters_for_the_warning_find_ours_too(home):
-    socket, _ = home.pair()
-    stream = home.stream(socket)
+def test_filters_for_the_warning_find_ours_too(backend):
+    socket, _ = backend.pair()
+    stream = backend.stream(socket)
     fd = socket.FD
     socket.close()
     with pytest.warns(UserWarning, match=f"^Unregistering FD {fd} after closing socket"):
@@ -285,10 +285,10 @@ def test_filters_for_the_warning_find_ours_too(home):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at /proc")
-def test_its_descriptor_is_let_go_before_it_is_closed(home):
+def test_its_descriptor_is_let_go_before_it_is_closed(backend):
     """Promise 10: the number is somebody else's at once, and nothing of his is ended."""
     reader, writer = os.pipe()
-    got = home.recorder()
+    got = backend.recorder()
     taken = []
 
     class Socket(zmq.Socket):
@@ -300,42 +300,42 @@ def test_its_descriptor_is_let_go_before_it_is_closed(home):
                 while os.path.exists(f"/proc/self/fd/{fd}"):  # a thread of libzmq's closes it
                     assert time.monotonic() < gone
                 taken.append(os.dup2(reader, fd))
-                home.loop.add_reader(fd, lambda: got.append(os.read(fd, 1)))
+                backend.loop.add_reader(fd, lambda: got.append(os.read(fd, 1)))
 
-    socket = Socket(home.context, zmq.PULL)
-    stream = home.stream(socket)
+    socket = Socket(backend.context, zmq.PULL)
+    stream = backend.stream(socket)
     stream.on_recv(print)
-    home.settle()
+    backend.settle()
     stream.close()
     os.write(writer, b"x")
-    home.wait(got)
-    home.loop.remove_reader(taken[0])
+    backend.wait(got)
+    backend.loop.remove_reader(taken[0])
     for fd in (reader, writer, *taken):
         os.close(fd)
 
 
 @pytest.mark.deviates("pyzmq's new stream then gets nothing")
 @pytest.mark.filterwarnings("ignore:.*closed directly")
-def test_descriptor_used_again(home, expected_log):
+def test_descriptor_used_again(backend, expected_log):
     """Promise 10: the old stream's end must not take the new one's descriptor away."""
     for _ in range(5):
-        socket, peer = home.pair()
-        old = home.stream(socket)
+        socket, peer = backend.pair()
+        old = backend.stream(socket)
         old.on_recv(print)
-        home.settle()
+        backend.settle()
         socket.close()
         peer.close()
-        candidates = [home.pair() for _ in range(8)]
+        candidates = [backend.pair() for _ in range(8)]
         streams = []
-        got = home.recorder()
+        got = backend.recorder()
         for new, _ in candidates:
-            stream = home.stream(new)
+            stream = backend.stream(new)
             stream.on_recv(got.append)
             streams.append(stream)
         old.close()
         for _, new_peer in candidates:
             new_peer.send(b"x")
-        home.wait(got, len(candidates))
+        backend.wait(got, len(candidates))
         for stream in streams:
             stream.close()
     expected_log("is attached to a closed socket", at_least=0)  # where the number was used again
@@ -346,18 +346,18 @@ def test_descriptor_used_again(home, expected_log):
 
 @pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
 @pytest.mark.parametrize("receiver", [True, False])
-def test_context_terminated_by_another_thread(home, receiver):
+def test_context_terminated_by_another_thread(backend, receiver):
     """Promise 9."""
-    streams = [home.stream(home.socket(kind)) for kind in (zmq.PULL, zmq.PUB, zmq.DEALER)]
-    closed, errors = home.recorder(), home.recorder()
+    streams = [backend.stream(backend.socket(kind)) for kind in (zmq.PULL, zmq.PUB, zmq.DEALER)]
+    closed, errors = backend.recorder(), backend.recorder()
     for stream in streams:
         if receiver:
             stream.on_recv(print)
         stream.on_err(errors.append)
         stream.set_close_callback(lambda: closed.append(1))
-    thread = threading.Thread(target=home.context.term)
-    home.loop.call_later(0.01, thread.start)
-    home.wait(closed, 3)
+    thread = threading.Thread(target=backend.context.term)
+    backend.loop.call_later(0.01, thread.start)
+    backend.wait(closed, 3)
     thread.join(20)
     assert not thread.is_alive()
     assert all(stream.closed() for stream in streams)
@@ -367,17 +367,17 @@ def test_context_terminated_by_another_thread(home, receiver):
 
 
 @pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
-def test_context_terminated_while_it_sends(home, expected_log):
-    socket = home.socket(zmq.PUSH)
-    stream = home.stream(socket)
-    closed = home.recorder()
+def test_context_terminated_while_it_sends(backend, expected_log):
+    socket = backend.socket(zmq.PUSH)
+    stream = backend.stream(socket)
+    closed = backend.recorder()
     stream.set_close_callback(lambda: closed.append(1))
     for _ in range(3):
         stream.send(b"x")
-    home.settle()
-    thread = threading.Thread(target=home.context.term)
+    backend.settle()
+    thread = threading.Thread(target=backend.context.term)
     thread.start()
-    home.wait(closed)
+    backend.wait(closed)
     thread.join(20)
     assert not thread.is_alive()
     expected_log("3 queued messages")
@@ -385,10 +385,10 @@ def test_context_terminated_while_it_sends(home, expected_log):
 
 @pytest.mark.ours
 @pytest.mark.parametrize("use", ["flush", "send", "close", "KeyboardInterrupt"])
-def test_on_err_may_do_anything_when_the_context_ends(home, use):
+def test_on_err_may_do_anything_when_the_context_ends(backend, use):
     """It is told after the stream let go of the context."""
-    stream = home.stream(home.socket(zmq.DEALER))
-    errors, closed = home.recorder(), []
+    stream = backend.stream(backend.socket(zmq.DEALER))
+    errors, closed = backend.recorder(), []
 
     def on_err(error):
         errors.append(error)
@@ -399,25 +399,25 @@ def test_on_err_may_do_anything_when_the_context_ends(home, use):
     stream.on_recv(print)
     stream.on_err(on_err)
     stream.set_close_callback(lambda: closed.append(1))
-    thread = threading.Thread(target=home.context.term)
+    thread = threading.Thread(target=backend.context.term)
     thread.start()
     if use == "KeyboardInterrupt":
         with pytest.raises(KeyboardInterrupt):
-            home.loop.run_forever()
+            backend.loop.run_forever()
     else:
-        home.wait(errors)
+        backend.wait(errors)
     thread.join(20)
     assert not thread.is_alive()
     assert [type(e) for e in errors] == [zmq.ContextTerminated]
     assert closed == [1]
-    home.expect_errors(*[OSError] * (use in ("flush", "send")))
+    backend.expect_errors(*[OSError] * (use in ("flush", "send")))
 
 
-def test_context_destroyed(home):
-    socket, _ = home.pair()
-    stream = home.stream(socket)
-    home.context.destroy(linger=0)
-    if home.reference:
+def test_context_destroyed(backend):
+    socket, _ = backend.pair()
+    stream = backend.stream(socket)
+    backend.context.destroy(linger=0)
+    if backend.reference:
         stream.close()
         return
     with pytest.warns(UserWarning, match="closed directly"):
@@ -428,21 +428,21 @@ def test_context_destroyed(home):
 
 
 @pytest.mark.ours
-def test_streams_are_collected_after_close(home):
+def test_streams_are_collected_after_close(backend):
     """Promise 16."""
     references = []
     for _ in range(20):
-        socket, peer = home.pair()
-        stream = home.stream(socket)
+        socket, peer = backend.pair()
+        stream = backend.stream(socket)
         stream.on_recv(lambda message, stream=stream: None)
         stream.send(b"x", callback=lambda *args, stream=stream: None)
         stream.flush()
         stream.socket.getsockopt(zmq.EVENTS)
         references.append(weakref.ref(stream))
         stream.close()
-        home.streams.remove(stream)
+        backend.streams.remove(stream)
     del stream
-    home.settle()
+    backend.settle()
     gc.collect()
     assert [reference() for reference in references] == [None] * 20
 
@@ -453,9 +453,9 @@ def test_streams_are_collected_after_close(home):
     ["on_recv", "on_recv_stream", "on_recv_batch", "on_send", "on_send_stream", "on_err",
      "on_drain", "set_close_callback"],
 )  # fmt: skip
-def test_a_closed_stream_keeps_no_callback(home, register):
-    socket, _peer = home.pair()
-    stream = home.stream(socket)
+def test_a_closed_stream_keeps_no_callback(backend, register):
+    socket, _peer = backend.pair()
+    stream = backend.stream(socket)
 
     def callback(*args):
         pass
@@ -469,53 +469,53 @@ def test_a_closed_stream_keeps_no_callback(home, register):
 
 
 @pytest.mark.ours
-def test_an_open_stream_is_kept_by_its_loop(home):
-    socket, peer = home.pair()
-    got = home.recorder()
-    stream = home.stream(socket)
+def test_an_open_stream_is_kept_by_its_loop(backend):
+    socket, peer = backend.pair()
+    got = backend.recorder()
+    stream = backend.stream(socket)
     stream.on_recv(got.append)
     reference = weakref.ref(stream)
     del stream
-    home.streams.clear()
+    backend.streams.clear()
     gc.collect()
     peer.send(b"x")
-    home.wait(got)
+    backend.wait(got)
     reference().close()
 
 
 @pytest.mark.ours
-def test_descriptors_do_not_leak(home):
+def test_descriptors_do_not_leak(backend):
     def open_fds():
         return len(os.listdir("/proc/self/fd"))
 
     def cycle():
         for _ in range(10):
-            socket, peer = home.pair()
-            stream = home.stream(socket)
+            socket, peer = backend.pair()
+            stream = backend.stream(socket)
             stream.on_recv(print)
-            home.settle(1)
+            backend.settle(1)
             stream.close()
             peer.close()
-            home.streams.clear()
-            home.sockets.clear()
+            backend.streams.clear()
+            backend.sockets.clear()
 
     cycle()
     keeper = zmq.Context()  # closing is asynchronous: a fresh context's term waits for its sockets
     keeper.term()
-    home.run_until(lambda: True)
+    backend.run_until(lambda: True)
     before = open_fds()
     for _ in range(5):
         cycle()
-    home.run_until(lambda: open_fds() <= before + 2)
+    backend.run_until(lambda: open_fds() <= before + 2)
 
 
 @pytest.mark.ours
-def test_a_closed_loop_orphans_its_streams(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
+def test_a_closed_loop_orphans_its_streams(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
     got = []
     stream.on_recv(got.append)
-    home.loop.close()
+    backend.loop.close()
     for use in (lambda: stream.send(b"x"), lambda: stream.on_recv(print)):
         with pytest.raises(RuntimeError, match="closed"):
             use()
@@ -528,10 +528,10 @@ def test_a_closed_loop_orphans_its_streams(home):
 
 
 @pytest.mark.ours
-def test_tasks_of_coroutine_callbacks_go_on_after_close(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    done = home.recorder()
+def test_tasks_of_coroutine_callbacks_go_on_after_close(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    done = backend.recorder()
 
     async def callback(message):
         stream.close()
@@ -540,5 +540,5 @@ def test_tasks_of_coroutine_callbacks_go_on_after_close(home):
 
     stream.on_recv(callback)
     peer.send(b"x")
-    home.wait(done)
+    backend.wait(done)
     assert done == [[b"x"]]

@@ -23,20 +23,20 @@ def cells(line):
     return re.split(r"  +", line)
 
 
-def test_a_table_of_streams(home):
+def test_a_table_of_streams(backend):
     sender, receiver = (
-        home.stream(socket) for socket in home.pair(zmq.PUSH, zmq.PULL, sndhwm=0, rcvhwm=0)
+        backend.stream(socket) for socket in backend.pair(zmq.PUSH, zmq.PULL, sndhwm=0, rcvhwm=0)
     )
     endpoint = receiver.socket.last_endpoint.decode()
-    got = home.recorder()
+    got = backend.recorder()
     receiver.on_recv(got.append)
     for _ in range(3):
         sender.send(b"12345")
-    queued = dumped(home.io_loop)
-    home.wait(got, 3)
-    sent = dumped(home.loop)
+    queued = dumped(backend.io_loop)
+    backend.wait(got, 3)
+    sent = dumped(backend.loop)
     assert queued[0].startswith("2 streams on ")
-    assert repr(home.loop)[:8] in queued[0]
+    assert repr(backend.loop)[:8] in queued[0]
     headings = cells(queued[1])
     assert headings == sent[1].split()
     pull, push = (dict(zip(headings, cells(line), strict=True)) for line in queued[2:4])
@@ -52,45 +52,45 @@ def test_a_table_of_streams(home):
     assert len(sent) == 5
 
 
-def test_columns_stand_below_each_other(home):
-    streams = [home.stream(home.socket(kind)) for kind in (zmq.PULL, zmq.DEALER)]
+def test_columns_stand_below_each_other(backend):
+    streams = [backend.stream(backend.socket(kind)) for kind in (zmq.PULL, zmq.DEALER)]
     streams[0].bind("inproc://a-rather-long-endpoint-for-a-table")
     for _ in range(1234):
         streams[1].send(b"")
-    lines = dumped(home.loop)
+    lines = dumped(backend.loop)
     ends = [[match.end() for match in re.finditer(r"\S+", line)][4:] for line in lines[1:4]]
     assert ends[0] == ends[1] == ends[2]
     assert "DEALER  -  " in lines[2]
     assert "1,234" in lines[2]
 
 
-def test_it_makes_nothing(home):
+def test_it_makes_nothing(backend):
     """No reactor on a loop that has none; closed streams are not there."""
-    assert dumped(home.loop) == [f"no streams on {home.loop!r}"]
-    if not isinstance(home.loop, zmqstream.EventLoop):
-        assert eventloop._present_reactor(home.loop) is None
-    stream = home.stream(home.socket(zmq.PULL))
-    assert dumped(home.loop)[0].startswith("1 stream on ")
+    assert dumped(backend.loop) == [f"no streams on {backend.loop!r}"]
+    if not isinstance(backend.loop, zmqstream.EventLoop):
+        assert eventloop._present_reactor(backend.loop) is None
+    stream = backend.stream(backend.socket(zmq.PULL))
+    assert dumped(backend.loop)[0].startswith("1 stream on ")
     stream.close()
-    assert dumped(home.loop) == [f"no streams on {home.loop!r}"]
+    assert dumped(backend.loop) == [f"no streams on {backend.loop!r}"]
 
 
-def test_the_running_loop_is_meant(home):
-    home.stream(home.socket(zmq.PULL))
+def test_the_running_loop_is_meant(backend):
+    backend.stream(backend.socket(zmq.PULL))
 
     async def main():
         return dumped()
 
-    assert home.run(main())[0].startswith("1 stream on ")
+    assert backend.run(main())[0].startswith("1 stream on ")
 
 
-def test_in_a_callback(home):
+def test_in_a_callback(backend):
     """Of the stream that has its turn."""
-    sender, receiver = map(home.stream, home.pair())
-    got = home.recorder()
+    sender, receiver = map(backend.stream, backend.pair())
+    got = backend.recorder()
     receiver.on_recv(lambda message: got.append(dumped()))
     sender.send(b"x")
-    home.wait(got)
+    backend.wait(got)
     assert got[0][0].startswith("2 streams on ")
 
 

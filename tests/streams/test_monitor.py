@@ -18,31 +18,31 @@ def names(events):
 
 
 @pytest.fixture
-def monitored(home):
+def monitored(backend):
     """A stream that is not connected, an address to connect to, and its events."""
-    server = home.socket(zmq.PULL)
+    server = backend.socket(zmq.PULL)
     port = server.bind_to_random_port("tcp://127.0.0.1")
-    stream = home.stream(home.socket(zmq.PUSH))
+    stream = backend.stream(backend.socket(zmq.PUSH))
     return stream, f"tcp://127.0.0.1:{port}", server
 
 
-def test_connected_and_disconnected(home, monitored):
+def test_connected_and_disconnected(backend, monitored):
     stream, address, server = monitored
-    events = home.recorder()
+    events = backend.recorder()
     stream.on_monitor(events.append)
     stream.connect(address)
-    home.run_until(lambda: zmq.Event.HANDSHAKE_SUCCEEDED in names(events))
+    backend.run_until(lambda: zmq.Event.HANDSHAKE_SUCCEEDED in names(events))
     connected = events[names(events).index(zmq.Event.CONNECTED)]
     assert connected["endpoint"] == address.encode()
     assert type(connected["value"]) is int
     assert connected["value"] > 0  # a descriptor
     server.close()
-    home.run_until(lambda: zmq.Event.DISCONNECTED in names(events))
+    backend.run_until(lambda: zmq.Event.DISCONNECTED in names(events))
 
 
-def test_one_that_cannot_be_watched_leaves_nothing(home, monitored, monkeypatch):
+def test_one_that_cannot_be_watched_leaves_nothing(backend, monitored, monkeypatch):
     stream, address, _server = monitored
-    events = home.recorder()
+    events = backend.recorder()
 
     def fail(*args):
         raise MemoryError
@@ -53,39 +53,39 @@ def test_one_that_cannot_be_watched_leaves_nothing(home, monitored, monkeypatch)
             stream.on_monitor(events.append)
     stream.on_monitor(events.append)
     stream.connect(address)
-    home.wait(events)
+    backend.wait(events)
 
 
-def test_only_those_that_are_wanted_and_none_any_more(home, monitored):
+def test_only_those_that_are_wanted_and_none_any_more(backend, monitored):
     stream, address, _server = monitored
-    events = home.recorder()
+    events = backend.recorder()
     stream.on_monitor(events.append, zmq.EVENT_CONNECTED)
     stream.connect(address)
-    home.wait(events)
-    home.settle()
+    backend.wait(events)
+    backend.settle()
     assert names(events) == [zmq.Event.CONNECTED]
     stream.on_monitor(events.append, zmq.EVENT_DISCONNECTED)  # others
     stream.disconnect(address)
     stream.connect(address)
-    home.drained(stream)
+    backend.drained(stream)
     stream.on_monitor(None)
     stream.on_monitor(None)
     del events[:]
     stream.disconnect(address)
-    home.settle()
+    backend.settle()
     assert events == []
 
 
-def test_handshakes_that_fail(home):
+def test_handshakes_that_fail(backend):
     secret, other = zmq.curve_keypair(), zmq.curve_keypair()
-    server = home.socket(zmq.PULL)
+    server = backend.socket(zmq.PULL)
     server.curve_server = True
     server.curve_publickey, server.curve_secretkey = secret
-    stream = home.stream(server)
-    events = home.recorder()
+    stream = backend.stream(server)
+    events = backend.recorder()
     stream.on_monitor(events.append)
     port = stream.bind_to_random_port("tcp://127.0.0.1")
-    client = home.socket(zmq.PUSH)
+    client = backend.socket(zmq.PUSH)
     client.curve_serverkey = other[0]  # the wrong one
     client.curve_publickey, client.curve_secretkey = zmq.curve_keypair()
     client.connect(f"tcp://127.0.0.1:{port}")
@@ -94,40 +94,40 @@ def test_handshakes_that_fail(home):
         zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
         zmq.Event.HANDSHAKE_FAILED_AUTH,
     }
-    home.run_until(lambda: failures & set(names(events)))
+    backend.run_until(lambda: failures & set(names(events)))
 
 
-def test_it_ends_with_the_stream(home, monitored):
+def test_it_ends_with_the_stream(backend, monitored):
     stream, address, _server = monitored
-    events = home.recorder()
+    events = backend.recorder()
     stream.on_monitor(events.append)
     stream.connect(address)
-    home.run_until(lambda: zmq.Event.HANDSHAKE_SUCCEEDED in names(events))
+    backend.run_until(lambda: zmq.Event.HANDSHAKE_SUCCEEDED in names(events))
     stream.close()
     del events[:]
-    home.settle()
+    backend.settle()
     assert events == []  # and the context can be terminated: the fixture does
 
 
-def test_it_ends_with_the_context(home):
+def test_it_ends_with_the_context(backend):
     context = zmq.Context()
-    stream = home.stream(context.socket(zmq.PULL))
+    stream = backend.stream(context.socket(zmq.PULL))
     stream.on_monitor(lambda event: None)
-    term = home.loop.run_in_executor(None, context.term)
-    home.run(asyncio.wait_for(term, 20))
+    term = backend.loop.run_in_executor(None, context.term)
+    backend.run(asyncio.wait_for(term, 20))
     assert stream.closed()
 
 
-def test_it_may_close_the_stream(home, monitored):
+def test_it_may_close_the_stream(backend, monitored):
     stream, address, _server = monitored
     stream.on_monitor(lambda event: stream.close(), zmq.EVENT_CONNECTED)
     stream.connect(address)
-    home.run_until(stream.closed)
+    backend.run_until(stream.closed)
 
 
-def test_exceptions_are_reported_with_the_stream_and_coroutines_run(home, monitored):
+def test_exceptions_are_reported_with_the_stream_and_coroutines_run(backend, monitored):
     stream, address, _server = monitored
-    seen = home.recorder()
+    seen = backend.recorder()
 
     async def handle(event):
         seen.append(event)
@@ -139,30 +139,30 @@ def test_exceptions_are_reported_with_the_stream_and_coroutines_run(home, monito
 
     stream.on_monitor(fail, zmq.EVENT_CONNECTED)
     stream.connect(address)
-    home.wait(seen)
-    (found,) = home.expect_errors(ZeroDivisionError)
+    backend.wait(seen)
+    (found,) = backend.expect_errors(ZeroDivisionError)
     assert "the on_monitor callback of <ZMQStream(zmq.PUSH)" in found["message"]
     stream.on_monitor(handle, zmq.EVENT_CONNECTED)
     stream.disconnect(address)
     stream.connect(address)
-    home.wait(seen, 2)
-    home.settle()
-    home.expect_errors(ZeroDivisionError)
+    backend.wait(seen, 2)
+    backend.settle()
+    backend.expect_errors(ZeroDivisionError)
 
 
-def test_its_context(home, monitored):
+def test_its_context(backend, monitored):
     stream, address, _server = monitored
     variable = contextvars.ContextVar("variable")
     variable.set("registered")
-    seen = home.recorder()
+    seen = backend.recorder()
     stream.on_monitor(lambda event: seen.append(variable.get()))
     variable.set("later")
     stream.connect(address)
-    home.wait(seen)
+    backend.wait(seen)
     assert seen[0] == "registered"
 
 
-def test_bad_arguments(home, monitored):
+def test_bad_arguments(backend, monitored):
     stream, _, _ = monitored
     with pytest.raises(TypeError, match="on_monitor: the callback is not callable"):
         stream.on_monitor(5)
@@ -182,17 +182,17 @@ def test_bad_arguments(home, monitored):
         stream.on_monitor(print)
 
 
-def test_many_streams_leave_no_descriptors(home):
+def test_many_streams_leave_no_descriptors(backend):
     import os
 
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("there is no /proc")
 
     def once():
-        stream = home.stream(home.socket(zmq.PUSH))
+        stream = backend.stream(backend.socket(zmq.PUSH))
         stream.on_monitor(print)
         stream.close()
-        home.settle(1)
+        backend.settle(1)
 
     for _ in range(3):
         once()
@@ -200,10 +200,10 @@ def test_many_streams_leave_no_descriptors(home):
     for _ in range(30):
         once()
     # libzmq closes sockets in a thread of its own
-    home.run_until(lambda: len(os.listdir("/proc/self/fd")) < before + 10)
+    backend.run_until(lambda: len(os.listdir("/proc/self/fd")) < before + 10)
 
 
-def test_nothing_is_kept_of_it_when_the_stream_is_closed(home, monitored):
+def test_nothing_is_kept_of_it_when_the_stream_is_closed(backend, monitored):
     stream, *_ = monitored
     stream.on_monitor(print, zmq.EVENT_LISTENING)
     gc.collect()
@@ -213,7 +213,7 @@ def test_nothing_is_kept_of_it_when_the_stream_is_closed(home, monitored):
         kept = weakref.ref(monitor)
         del monitor
         stream.close()
-        home.settle()
+        backend.settle()
         assert kept() is None
     finally:
         gc.enable()

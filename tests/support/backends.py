@@ -40,7 +40,7 @@ class Recorder(list):
             self.on_append()
 
 
-class Home:
+class Backend:
     """An implementation of ZMQStream, and a loop for it."""
 
     def __init__(self, name):

@@ -1,9 +1,9 @@
-"""A stream and its peer in a home of their own, for tests that let things fail and count what
+"""A stream and its peer in a backend of their own, for tests that let things fail and count what
 arrives."""
 
 from __future__ import annotations
 
-from support.backends import Home
+from support.backends import Backend
 
 # CPython's weak dictionaries answer a lack of memory with a SystemError
 OUT_OF_MEMORY = (MemoryError, SystemError)
@@ -14,8 +14,8 @@ def numbers(start, stop):
     return [b"%d" % i for i in range(start, stop)]
 
 
-def out_of_memory(home, error):
-    if home.name == "uvloop" and repr(error) == "KeyError(<TimerHandle>)":
+def out_of_memory(backend, error):
+    if backend.name == "uvloop" and repr(error) == "KeyError(<TimerHandle>)":
         return True  # it removes a timer from its set, although there was no memory to put it there
     return isinstance(error, OUT_OF_MEMORY)
 
@@ -24,15 +24,15 @@ class Pair:
     """A stream, its peer, and what has become of messages."""
 
     def __init__(self, name):
-        self.home = Home(name)
-        socket, self.peer = self.home.pair(sndhwm=0, rcvhwm=0)
-        self.stream = self.home.stream(socket)
+        self.backend = Backend(name)
+        socket, self.peer = self.backend.pair(sndhwm=0, rcvhwm=0)
+        self.stream = self.backend.stream(socket)
         self.sequence = 0
         self.sent = []  # of the stream's, as on_send tells
-        self.received = self.home.recorder()
+        self.received = self.backend.recorder()
         self.stream.on_recv(self.received.append)
         self.stream.on_send(lambda message, status: self.sent.append((message, status)))
-        self.home.settle()
+        self.backend.settle()
 
     def messages(self):
         """Of several shapes, each one new."""
@@ -43,7 +43,7 @@ class Pair:
     def begin(self):
         self.received.clear()
         self.sent.clear()
-        self.home.errors.clear()
+        self.backend.errors.clear()
         self.given = self.messages()
         self.arriving = self.messages()
 
@@ -57,14 +57,14 @@ class Pair:
 
     def failures(self, error):
         """How many were raised or reported."""
-        for context in self.home.errors:
-            assert out_of_memory(self.home, context.get("exception", error)), context
-        return (error is not None) + len(self.home.errors)
+        for context in self.backend.errors:
+            assert out_of_memory(self.backend, context.get("exception", error)), context
+        return (error is not None) + len(self.backend.errors)
 
     def check_received(self, failures):
         """All of them, but for as many as there were errors, and in order; and the stream lives."""
         self.peer.send_multipart([b"last"])
-        self.home.run_until(lambda: self.received and self.received[-1] == [b"last"])
+        self.backend.run_until(lambda: self.received and self.received[-1] == [b"last"])
         missing = [message for message in self.arriving if message not in self.received]
         assert self.received[:-1] == [m for m in self.arriving if m not in missing]
         assert len(missing) <= failures
@@ -73,7 +73,7 @@ class Pair:
     def check_sent(self, failures):
         """Each was sent, or failed with a status, or an error was raised."""
         self.stream.send(b"last")
-        self.home.drained(self.stream)
+        self.backend.drained(self.stream)
         arrived = []
         while not arrived or arrived[-1] != [b"last"]:
             arrived.append(self.peer.recv_multipart())

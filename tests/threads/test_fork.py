@@ -15,7 +15,7 @@ import zmq
 
 import zmqstream
 from support import TIMEOUT
-from support.backends import Home
+from support.backends import Backend
 from support.children import cpu_seconds, fork
 
 pytestmark = [
@@ -50,17 +50,17 @@ REFUSED = {
 class Parent:
     """What the parent has: a stream that receives, one with a queue, one that does nothing."""
 
-    def __init__(self, home):
-        self.home = home
-        receiving, self.peer = home.pair()
-        sockets = (receiving, home.socket(zmq.PUSH), home.socket(zmq.PULL))
-        self.streams = [home.stream(socket) for socket in sockets]
-        self.got = home.recorder()
+    def __init__(self, backend):
+        self.backend = backend
+        receiving, self.peer = backend.pair()
+        sockets = (receiving, backend.socket(zmq.PUSH), backend.socket(zmq.PULL))
+        self.streams = [backend.stream(socket) for socket in sockets]
+        self.got = backend.recorder()
         self.sent = 0
         self.streams[0].on_recv(self.got.append)
         self.feed()
-        home.wait(self.got)
-        home.settle()
+        backend.wait(self.got)
+        backend.settle()
         self.watched = epoll_sets()
 
     def feed(self, count=1):
@@ -71,26 +71,26 @@ class Parent:
     def check(self):
         """Everything arrives, in order; threads wake the loop; the epoll sets are as they were."""
         self.feed(5)
-        self.home.wait(self.got, self.sent)
+        self.backend.wait(self.got, self.sent)
         assert [int(message[0]) for message in self.got] == list(range(self.sent))
-        woken = self.home.recorder()
+        woken = self.backend.recorder()
         asleep = threading.Event()
 
         def wake():
             asleep.wait()
-            self.home.loop.call_soon_threadsafe(woken.append, 1)
+            self.backend.loop.call_soon_threadsafe(woken.append, 1)
 
         thread = threading.Thread(target=wake)
         thread.start()
-        self.home.loop.call_soon(asleep.set)
-        self.home.wait(woken)
+        self.backend.loop.call_soon(asleep.set)
+        self.backend.wait(woken)
         thread.join()
         assert epoll_sets() == self.watched
 
 
 @pytest.fixture
-def parent(home):
-    return Parent(home)
+def parent(backend):
+    return Parent(backend)
 
 
 def epoll_sets():
@@ -122,7 +122,7 @@ def refusals(streams):
     return failures
 
 
-def test_every_method_says_so(home, parent):
+def test_every_method_says_so(backend, parent):
     parent.streams[1].send(b"stays in the queue")
     parent.feed(2)
 
@@ -140,15 +140,15 @@ def test_every_method_says_so(home, parent):
     parent.check()
     assert parent.streams[1].sending()
     parent.streams[1].send(b"goes on")
-    pull = home.socket(zmq.PULL)
-    pull.bind(home.address())
+    pull = backend.socket(zmq.PULL)
+    pull.bind(backend.address())
     parent.streams[1].connect(pull.last_endpoint.decode())
-    home.drained(parent.streams[1])
+    backend.drained(parent.streams[1])
     assert [pull.recv(), pull.recv()] == [b"stays in the queue", b"goes on"]
     parent.streams[1].disconnect(pull.last_endpoint.decode())
 
 
-def test_close_is_harmless(home, parent):
+def test_close_is_harmless(backend, parent):
     calls, logged = [], []
     parent.streams[0].set_close_callback(lambda: calls.append(1))
     parent.streams[1].send(b"the parent's")
@@ -170,7 +170,7 @@ def test_close_is_harmless(home, parent):
     parent.check()
 
 
-def test_both_at_once(home, parent):
+def test_both_at_once(backend, parent):
     """The child tries everything while the parent receives a flood."""
     begun, go_on = os.pipe()
 
@@ -184,35 +184,35 @@ def test_both_at_once(home, parent):
     started = fork(child)
     assert os.read(begun, 1)
     parent.feed(1000)
-    home.wait(parent.got, parent.sent)
+    backend.wait(parent.got, parent.sent)
     started.result()
     parent.check()
     os.close(begun)
     os.close(go_on)
 
 
-def test_a_new_stream_on_the_parents_loop(home, parent):
+def test_a_new_stream_on_the_parents_loop(backend, parent):
 
     def child():
         socket = zmq.Context().socket(zmq.PULL)
         for _ in range(2):
             with pytest.raises(RuntimeError, match="parent process"):
-                home.stream(socket)
+                backend.stream(socket)
         assert not socket.closed
-        if home.name.startswith("own"):
+        if backend.name.startswith("own"):
             reader, writer = os.pipe()
             with pytest.raises(RuntimeError, match="parent process"):
-                home.loop.add_reader(reader, print)
+                backend.loop.add_reader(reader, print)
 
     fork(child).result()
     parent.check()
 
 
 @pytest.mark.parametrize("end", ["closed", "collected"])
-def test_the_end_of_the_parents_loop_in_the_child(home, parent, end):
+def test_the_end_of_the_parents_loop_in_the_child(backend, parent, end):
     """Not only of its streams: EPOLL_CTL_DEL in the child would take away the parent's events."""
     references = [weakref.ref(stream) for stream in parent.streams]
-    own = home.name.startswith("own")
+    own = backend.name.startswith("own")
 
     def child():
         while parent.streams:
@@ -221,55 +221,55 @@ def test_the_end_of_the_parents_loop_in_the_child(home, parent, end):
                 stream.close()
             del stream
         if end == "closed" and own:
-            home.loop.close()
+            backend.loop.close()
         if own:
             # asyncio's own loops do what they should not when they are closed or collected
-            references.append(weakref.ref(home.loop))
-            home.__dict__.clear()
+            references.append(weakref.ref(backend.loop))
+            backend.__dict__.clear()
         else:
-            home.streams.clear()
+            backend.streams.clear()
         gc.collect()
         return [reference() is not None for reference in references]
 
     kept = fork(child).result()
     # with selectors, asyncio keeps the readers: they are not ours to take out of its epoll set
-    assert not any(kept) or home.name == "asyncio-selectors"
+    assert not any(kept) or backend.name == "asyncio-selectors"
     parent.check()
 
 
-def run_for(home, seconds):
+def run_for(backend, seconds):
     """Run the parent's loop in the child. Returns how it ended and the processor time it took."""
     used = cpu_seconds()
-    home.loop.call_later(seconds, home.loop.stop)
-    home.loop.set_exception_handler(lambda loop, context: home.errors.append(context))
+    backend.loop.call_later(seconds, backend.loop.stop)
+    backend.loop.set_exception_handler(lambda loop, context: backend.errors.append(context))
     try:
-        home.loop.run_forever()
+        backend.loop.run_forever()
     except RuntimeError as error:
         return str(error), cpu_seconds() - used
-    return str(home.errors[0]["exception"]) if home.errors else "", cpu_seconds() - used
+    return str(backend.errors[0]["exception"]) if backend.errors else "", cpu_seconds() - used
 
 
-def test_the_parents_loop_runs_in_the_child(home, parent):
+def test_the_parents_loop_runs_in_the_child(backend, parent):
     """With an event that the parent leaves there: it must not spin."""
     parent.feed()
-    how, used = fork(lambda: run_for(home, 0.3)).result()
+    how, used = fork(lambda: run_for(backend, 0.3)).result()
     assert "parent process" in how
     assert used < 0.1
     parent.check()
 
 
-def test_no_report_without_end_from_the_parents_loop_in_the_child(home, parent):
+def test_no_report_without_end_from_the_parents_loop_in_the_child(backend, parent):
     """No event, and then the error is told once at most."""
 
     def child():
-        run_for(home, 0.15)
-        return len(home.errors)
+        run_for(backend, 0.15)
+        return len(backend.errors)
 
     assert fork(child).result() <= 1
     parent.check()
 
 
-def test_the_child_comes_back_from_a_callback(home, parent):
+def test_the_child_comes_back_from_a_callback(backend, parent):
     """Forgotten os._exit(): the parent's loop goes on in the child, and must end."""
     children = []
 
@@ -278,21 +278,21 @@ def test_the_child_comes_back_from_a_callback(home, parent):
         if message == [b"1"]:
             children.append(os.fork())
             if children == [0]:
-                home.loop.call_later(0.2, home.loop.stop)
+                backend.loop.call_later(0.2, backend.loop.stop)
         if len(parent.got) == parent.sent:
-            home.loop.stop()
+            backend.loop.stop()
 
     parent.streams[0].on_recv(callback)
-    home.settle()  # or the child would take a wake-up of the parent's loop, if that is uvloop's
+    backend.settle()  # or the child would take a wake-up of the parent's loop, if that is uvloop's
     parent.feed(3)
     told = ""
     try:
-        home.loop.run_forever()
+        backend.loop.run_forever()
     except RuntimeError as error:
         told = str(error)
     finally:
         if children == [0]:
-            told += "".join(str(context["exception"]) for context in home.errors)
+            told += "".join(str(context["exception"]) for context in backend.errors)
             os._exit(0 if "parent process" in told else 1)
     assert not told
     _, status = os.waitpid(children[0], 0)
@@ -302,59 +302,59 @@ def test_the_child_comes_back_from_a_callback(home, parent):
 
 
 def echo_in(name, count=50):
-    """A home of this process: messages to and fro. Returns what came back."""
-    home = Home(name)
-    socket, other = home.pair(transport="tcp")
-    stream, echo = home.stream(socket), home.stream(other)
-    got = home.recorder()
+    """A backend of this process: messages to and fro. Returns what came back."""
+    backend = Backend(name)
+    socket, other = backend.pair(transport="tcp")
+    stream, echo = backend.stream(socket), backend.stream(other)
+    got = backend.recorder()
     stream.on_recv(got.append)
     echo.on_recv(echo.send_multipart)
     for i in range(count):
         stream.send(b"%d" % i)
-    home.wait(got, count)
-    home.close()
-    assert home.errors == []
+    backend.wait(got, count)
+    backend.close()
+    assert backend.errors == []
     return [int(message[0]) for message in got]
 
 
-def test_the_child_makes_its_own(home, parent):
+def test_the_child_makes_its_own(backend, parent):
 
     def grandchild():
-        return echo_in(home.name), refusals(parent.streams)
+        return echo_in(backend.name), refusals(parent.streams)
 
     def child():
-        return echo_in(home.name), refusals(parent.streams), *fork(grandchild).result()
+        return echo_in(backend.name), refusals(parent.streams), *fork(grandchild).result()
 
     assert fork(child).result() == (list(range(50)), []) * 2
     parent.check()
 
 
-def test_fork_in_a_callback_under_flood(home, parent):
+def test_fork_in_a_callback_under_flood(backend, parent):
     children = []
 
     def callback(message):
         parent.got.append(message)
         if int(message[0]) % 100 == 0:
-            children.append(fork(lambda: (refusals(parent.streams), echo_in(home.name, 5))))
+            children.append(fork(lambda: (refusals(parent.streams), echo_in(backend.name, 5))))
 
     parent.streams[0].on_recv(callback)
     parent.feed(300)
-    home.wait(parent.got, parent.sent)
+    backend.wait(parent.got, parent.sent)
     assert [child.result() for child in children] == [([], [0, 1, 2, 3, 4])] * 3
     parent.check()
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_multiprocessing(home, parent):
+def test_multiprocessing(backend, parent):
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        results = [pool.apply_async(echo_in, (home.name, 20)) for _ in range(4)]
+        results = [pool.apply_async(echo_in, (backend.name, 20)) for _ in range(4)]
         parent.check()
         assert [result.get(20) for result in results] == [list(range(20))] * 4
     pool.join()
     parent.check()
 
 
-def test_subprocess_in_a_callback(home, parent):
+def test_subprocess_in_a_callback(backend, parent):
 
     def callback(message):
         if message == [b"5"]:
@@ -363,16 +363,16 @@ def test_subprocess_in_a_callback(home, parent):
 
     parent.streams[0].on_recv(callback)
     parent.feed(9)
-    home.wait(parent.got, parent.sent)
+    backend.wait(parent.got, parent.sent)
     parent.check()
 
 
 @pytest.mark.parametrize("kind", ["on_recv", "on_send", "flush"])
-def test_the_child_handles_no_copies_of_messages(home, parent, kind):
+def test_the_child_handles_no_copies_of_messages(backend, parent, kind):
     """What had arrived before the fork, or was queued, is in the child's memory, too."""
     stream, children = parent.streams[0], []
-    other = home.socket(zmq.PULL)
-    other.bind(home.address())
+    other = backend.socket(zmq.PULL)
+    other.bind(backend.address())
     push = parent.streams[1]
     push.connect(other.last_endpoint.decode())
     handled = []
@@ -384,23 +384,23 @@ def test_the_child_handles_no_copies_of_messages(home, parent, kind):
         if len(handled) == 1:
             children.append(os.fork())
             if children == [0]:
-                home.loop.call_later(0.2, home.loop.stop)
+                backend.loop.call_later(0.2, backend.loop.stop)
         elif len(handled) == 5 and kind != "flush":
-            home.loop.stop()
+            backend.loop.stop()
 
     try:
         if kind == "on_send":
             push.on_send(callback)
-            home.loop.call_soon(lambda: [push.send(b"%d" % i) for i in range(5)])
+            backend.loop.call_soon(lambda: [push.send(b"%d" % i) for i in range(5)])
         else:
             stream.on_recv(callback)
-            home.settle()  # or the child would take a wake-up of the parent's loop
+            backend.settle()  # or the child would take a wake-up of the parent's loop
             parent.feed(5)
         if kind == "flush":
             stream.flush()
         else:
-            timer = home.loop.call_later(TIMEOUT, home.loop.stop)
-            home.loop.run_forever()
+            timer = backend.loop.call_later(TIMEOUT, backend.loop.stop)
+            backend.loop.run_forever()
             timer.cancel()
     except RuntimeError:
         pass

@@ -89,12 +89,12 @@ def lost(caplog):
 @pytest.mark.parametrize("send", KINDS, ids=lambda send: send.__name__)
 @pytest.mark.parametrize("room", [0, 20], ids=["room", "no room"])
 @pytest.mark.parametrize("where", ["loop", "outside"])
-def test_sends_while_the_stream_is_closed(home, send, room, where, caplog):
+def test_sends_while_the_stream_is_closed(backend, send, room, where, caplog):
     """What was accepted is what has arrived and what close() tells of, message by message."""
-    socket, peer = home.pair(zmq.PUSH, zmq.PULL, sndhwm=room, rcvhwm=room)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.PUSH, zmq.PULL, sndhwm=room, rcvhwm=room)
+    stream = backend.stream(socket)
     senders = Senders(stream, send)
-    closed = home.recorder()
+    closed = backend.recorder()
     stream.set_close_callback(lambda: closed.append(1))
     senders.start()
     if where == "loop":
@@ -103,10 +103,10 @@ def test_sends_while_the_stream_is_closed(home, send, room, where, caplog):
             if senders.enough.is_set():
                 stream.close(linger=10_000)
             else:
-                home.loop.call_later(0.001, close_when_enough)
+                backend.loop.call_later(0.001, close_when_enough)
 
-        home.loop.call_soon(close_when_enough)
-        home.wait(closed)
+        backend.loop.call_soon(close_when_enough)
+        backend.wait(closed)
     else:
         senders.enough.wait(20)
         stream.close(linger=10_000)
@@ -124,10 +124,10 @@ def test_sends_while_the_stream_is_closed(home, send, room, where, caplog):
 
 
 @pytest.mark.ours
-def test_sends_while_the_loop_is_closed(home):
+def test_sends_while_the_loop_is_closed(backend):
     """They are refused with an error that says so, or stay in the queue."""
-    socket, peer = home.pair(zmq.PUSH, zmq.PULL, sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(zmq.PUSH, zmq.PULL, sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
     accepted, errors = [0] * THREADS, []
     begun = threading.Barrier(THREADS + 1)
 
@@ -145,8 +145,8 @@ def test_sends_while_the_loop_is_closed(home):
     for thread in threads:
         thread.start()
     begun.wait()
-    home.settle(5)
-    home.loop.close()
+    backend.settle(5)
+    backend.loop.close()
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
@@ -160,11 +160,11 @@ def test_sends_while_the_loop_is_closed(home):
 
 
 @pytest.mark.ours
-def test_sends_from_threads_during_floods_and_flushes(home):
+def test_sends_from_threads_during_floods_and_flushes(backend):
     """With receives, flushes and pauses in the loop's thread at the same time."""
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
-    got, count = home.recorder(), 500
+    socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
+    got, count = backend.recorder(), 500
 
     def callback(message):
         got.append(int(message[0]))
@@ -183,10 +183,10 @@ def test_sends_from_threads_during_floods_and_flushes(home):
         peer.send(b"%d" % i)
     for thread in threads:
         thread.start()
-    home.wait(got, 2000)
+    backend.wait(got, 2000)
     for thread in threads:
         thread.join(20)
-    home.drained(stream)
+    backend.drained(stream)
     assert got == list(range(2000))
     arrived = [[] for _ in range(THREADS)]
     for _ in range(THREADS * count):

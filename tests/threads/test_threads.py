@@ -13,20 +13,20 @@ from support.children import run_script
 
 
 @pytest.mark.deviates("pyzmq's send is not thread-safe")
-def test_sends_from_threads_wake_the_loop(home):
+def test_sends_from_threads_wake_the_loop(backend):
     """Promise 14."""
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
-    sent = home.recorder()
-    stream.on_send(lambda msg, status: home.loop.call_soon(sent.append, msg))
+    socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
+    sent = backend.recorder()
+    stream.on_send(lambda msg, status: backend.loop.call_soon(sent.append, msg))
 
     def send(name):
         for i in range(200):
             stream.send_multipart([name, b"%d" % i])
 
     threads = [threading.Thread(target=send, args=(b"%d" % i,)) for i in range(4)]
-    home.loop.call_later(0.02, lambda: [thread.start() for thread in threads])
-    home.wait(sent, 800)
+    backend.loop.call_later(0.02, lambda: [thread.start() for thread in threads])
+    backend.wait(sent, 800)
     for thread in threads:
         thread.join()
     got = [peer.recv_multipart() for _ in range(800)]
@@ -35,13 +35,13 @@ def test_sends_from_threads_wake_the_loop(home):
 
 
 @pytest.mark.ours
-def test_no_wake_up_is_lost_between_two_threads(home):
+def test_no_wake_up_is_lost_between_two_threads(backend):
     """The loop's thread may run between any two steps of a sender's."""
-    socket, peer = home.pair(sndhwm=0, rcvhwm=0)
-    stream = home.stream(socket)
+    socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
     told, late = threading.Event(), 0
     stream.on_send(lambda msg, status: told.set())
-    done = home.recorder()
+    done = backend.recorder()
 
     def other():
         nonlocal late
@@ -49,14 +49,14 @@ def test_no_wake_up_is_lost_between_two_threads(home):
             told.clear()
             stream.send(b"x")
             late += not told.wait(0.03)  # a sweep would find it after 0.05
-        home.loop.call_soon_threadsafe(done.append, 1)
+        backend.loop.call_soon_threadsafe(done.append, 1)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         thread = threading.Thread(target=other)
         thread.start()
-        home.wait(done)
+        backend.wait(done)
         thread.join()
     finally:
         sys.setswitchinterval(interval)
@@ -64,13 +64,13 @@ def test_no_wake_up_is_lost_between_two_threads(home):
 
 
 @pytest.mark.ours
-def test_a_single_send_from_a_thread_wakes_a_sleeping_loop(home):
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    got = home.recorder()
+def test_a_single_send_from_a_thread_wakes_a_sleeping_loop(backend):
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
     stream.on_recv(got.append)
     asleep = threading.Event()
-    home.loop.call_soon(asleep.set)
+    backend.loop.call_soon(asleep.set)
 
     def other():
         asleep.wait()
@@ -80,7 +80,7 @@ def test_a_single_send_from_a_thread_wakes_a_sleeping_loop(home):
 
     thread = threading.Thread(target=other)
     thread.start()
-    home.wait(got)
+    backend.wait(got)
     thread.join()
 
 
@@ -110,7 +110,7 @@ OF_THE_LOOP = {
 }
 
 
-def call_in_thread(home, function, *args):
+def call_in_thread(backend, function, *args):
     """What a call in another thread returned or raised, while the loop runs."""
 
     async def main():
@@ -119,55 +119,55 @@ def call_in_thread(home, function, *args):
         except Exception as error:
             return error
 
-    return home.run(main())
+    return backend.run(main())
 
 
 @pytest.mark.ours
 @pytest.mark.parametrize("method", OF_THE_LOOP)
-def test_debug_mode_refuses_other_threads(home, method):
-    home.loop.set_debug(True)
-    home.loop.slow_callback_duration = TIMEOUT
-    socket, peer = home.pair()
-    stream = home.stream(socket)
-    error = call_in_thread(home, OF_THE_LOOP[method], stream)
+def test_debug_mode_refuses_other_threads(backend, method):
+    backend.loop.set_debug(True)
+    backend.loop.slow_callback_duration = TIMEOUT
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    error = call_in_thread(backend, OF_THE_LOOP[method], stream)
     assert type(error) is RuntimeError
     name = {"on_recv_stream": "on_recv", "stop_on_recv": "on_recv"}.get(method, method)
     assert f"ZMQStream.{name} was used in thread" in str(error)
     assert "call_soon_threadsafe" in str(error)
     assert not stream.closed()
-    got = home.recorder()
+    got = backend.recorder()
     stream.on_recv(got.append)  # nothing of the call was done
     peer.send(b"x")
-    home.wait(got)
-    assert call_in_thread(home, stream.send, b"from a thread") is None
-    home.drained(stream)
+    backend.wait(got)
+    assert call_in_thread(backend, stream.send, b"from a thread") is None
+    backend.drained(stream)
     assert peer.recv() == b"from a thread"
 
 
 @pytest.mark.ours
-def test_debug_mode_refuses_streams_that_other_threads_make(home):
-    home.loop.set_debug(True)
-    home.loop.slow_callback_duration = TIMEOUT
-    socket, _ = home.pair()
-    error = call_in_thread(home, home.stream_class, socket, home.io_loop)
+def test_debug_mode_refuses_streams_that_other_threads_make(backend):
+    backend.loop.set_debug(True)
+    backend.loop.slow_callback_duration = TIMEOUT
+    socket, _ = backend.pair()
+    error = call_in_thread(backend, backend.stream_class, socket, backend.io_loop)
     assert type(error) is RuntimeError
     assert "ZMQStream.__init__ was used in thread" in str(error)
-    home.stream(socket)  # nothing is left of the attempt
+    backend.stream(socket)  # nothing is left of the attempt
 
 
 @pytest.mark.ours
-def test_debug_mode_allows_what_is_right(home):
+def test_debug_mode_allows_what_is_right(backend):
     """The loop's own thread, and any other while the loop does not run."""
-    home.loop.set_debug(True)
-    home.loop.slow_callback_duration = TIMEOUT
+    backend.loop.set_debug(True)
+    backend.loop.slow_callback_duration = TIMEOUT
     for method in OF_THE_LOOP:
-        socket, _ = home.pair()
-        stream = home.stream(socket)
+        socket, _ = backend.pair()
+        stream = backend.stream(socket)
 
         async def main(call=OF_THE_LOOP[method], stream=stream):
             call(stream)
 
-        home.run(main())
+        backend.run(main())
         thread = threading.Thread(target=stream.close)
         thread.start()
         thread.join()
