@@ -1,5 +1,6 @@
 """Promises 9 and 10 in every state of a stream: its context is terminated by another thread, its
-socket is closed behind its back. (Idle streams: test_close.py.)"""
+socket is closed behind its back. (Idle streams:
+test_closed_elsewhere.py.)"""
 
 import threading
 

@@ -1,5 +1,4 @@
-"""A stream and its peer in a backend of their own, for tests that let things fail and count what
-arrives."""
+"""Streams and their peers, and what arrives."""
 
 from __future__ import annotations
 
@@ -14,6 +13,19 @@ def numbers(start, stop):
     return [b"%d" % i for i in range(start, stop)]
 
 
+def listening(backend):
+    """A stream that is armed, with its raw socket and its peer."""
+    socket, peer = backend.pair()
+    stream = backend.stream(socket)
+    got = backend.recorder()
+    stream.on_recv(got.append)
+    peer.send(b"warm")
+    backend.wait(got)
+    backend.settle()
+    got.clear()
+    return stream, socket, peer, got
+
+
 def out_of_memory(backend, error):
     if backend.name == "uvloop" and repr(error) == "KeyError(<TimerHandle>)":
         return True  # it removes a timer from its set, although there was no memory to put it there
@@ -21,7 +33,7 @@ def out_of_memory(backend, error):
 
 
 class Pair:
-    """A stream, its peer, and what has become of messages."""
+    """A stream, its peer, and what has become of messages, in a backend of their own."""
 
     def __init__(self, name):
         self.backend = Backend(name)
