@@ -5,12 +5,13 @@
 
 Builds the core with gcc's coverage in a copy of the checkout, runs the tests there, and prints the
 lines that were not run: first those that tools/not_run.txt gives no reason for. The exit code is 1
-if a test fails or less than LIMIT percent were run. Needs gcc and gcov.
+if a test fails or less than LIMIT percent were run. Needs gcc, gcov and Python 3.11.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,8 @@ import venv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import tomllib
+
 ROOT = Path(__file__).resolve().parent.parent
 REASONS = ROOT / "tools" / "not_run.txt"
 LIMIT = 95  # percent
@@ -32,7 +35,6 @@ NOT_TRACED = [
     "tests/robustness/test_no_memory.py",
     "tests/importing/test_import.py::test_asyncio_is_imported_when_it_is_needed",
 ]
-NEEDS = ["cython>=3.3.1", "setuptools>=77", "coverage>=7.11"]
 
 # gcc's counts are written when a process ends by itself; this has them written at any time.
 DUMP = """\
@@ -110,38 +112,43 @@ def python_lines(coverage: list[str | Path], rc: str, report: Path) -> Lines:
     return lines
 
 
-def core_lines(checkout: Path) -> Lines:
-    """From the counts of the lines of C.
+def write_core(python: Path, checkout: Path) -> str:
+    """Have Cython write _core.c. Returns its text, with a `#line` above each statement.
 
-    A comment stands above what Cython has made of a line: the line was run if the first statement
-    below was. Further ones may be an error's way out, with no comment of its own.
+    The compiler gets the text without them, so gcov counts lines of C. If the compiler saw them,
+    gcov would count utility code for the lines of the source that follow the last `#line`. It would
+    also miss lines that Cython copies, as it does those of a `finally`.
+    """
+    core = checkout / "zmqstream" / "_core.pyx"
+    subprocess.check_call([python, "-m", "cython", "--line-directives", core], cwd=checkout)
+    c = core.with_suffix(".c")
+    text = c.read_text()
+    c.write_text(re.sub(r"(?m)^#line .*", "", text))
+    return text
+
+
+def core_lines(checkout: Path, text: str) -> Lines:
+    """The lines of the fragments, by `text` of write_core(), and those of the headers in C.
+
+    A line was run if any of its statements in C was. Labels do not count: the label behind a branch
+    has the number of the branch's last line. The end of a function counts for its `def`.
     """
     (counted,) = checkout.glob("build/temp*/**/_core.gcda")
     gcov = ["gcov", "--json-format", "--stdout", "-o", str(counted.parent), str(counted)]
     report = json.loads(subprocess.check_output(gcov, cwd=checkout, text=True))
     lines: Lines = {}
     for file in report["files"]:
-        name = file["file"]
-        if name.startswith("zmqstream/include/"):
+        if file["file"].startswith("zmqstream/"):
+            of_file = lines.setdefault(file["file"], {})
             for line in file["lines"]:
-                known = lines.setdefault(name, {}).get(line["line_number"], False)
-                lines[name][line["line_number"]] = known or line["count"] > 0
-        if name == "zmqstream/_core.c":
-            counts: dict[int, int] = {}
-            for line in file["lines"]:
-                at = line["line_number"]
-                counts[at] = counts.get(at, 0) + line["count"]
-    begins = re.compile(r'\s*/\* "(zmqstream/[\w/]+\.(?:pyx|pxd))":(\d+)$')
-    current: tuple[str, int] | None = None
-    for number, text in enumerate((checkout / "zmqstream" / "_core.c").open(), 1):
-        if match := begins.match(text):
-            current = (match[1], int(match[2]))
-        elif "/* function exit code */" in text or text.startswith("}"):
-            current = None
-        elif current is not None and number in counts:
-            of_file = lines.setdefault(current[0], {})
-            of_file[current[1]] = of_file.get(current[1], False) or counts[number] > 0
-            current = None
+                number = line["line_number"]
+                of_file[number] = of_file.get(number, False) or line["count"] > 0
+    statements = lines.pop("zmqstream/_core.c")
+    for number, (line, below) in enumerate(itertools.pairwise(text.splitlines()), 2):
+        source = re.match(r'#line (\d+) "(zmqstream/.*)"', line)
+        if source and number in statements and not below.endswith(":;"):
+            of_file, at = lines.setdefault(source[2], {}), int(source[1])
+            of_file[at] = of_file.get(at, False) or statements[number]
     return lines
 
 
@@ -214,12 +221,11 @@ def measure(work: Path, arguments: list[str]) -> int:
     if not environment.exists():
         venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if run(*install, f"{checkout}[test]", *NEEDS) or run(
-        python, "-m", "pip", "uninstall", "--quiet", "--yes", "zmqstream"
-    ):
+    settings = tomllib.loads((checkout / "pyproject.toml").read_text())
+    tests_need = settings["project"]["optional-dependencies"]["test"]
+    needs = ["coverage>=7.11", *settings["build-system"]["requires"], *tests_need]
+    if run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs):
         return 1
-    shutil.rmtree(checkout / "build", ignore_errors=True)  # pip's
     (work / "dump.c").write_text(DUMP)
     if run("gcc", "-fPIC", "-c", "dump.c", "-o", "dump.o", cwd=work):
         return 1
@@ -230,6 +236,7 @@ def measure(work: Path, arguments: list[str]) -> int:
         "LDFLAGS": f"{work / 'dump.o'} --coverage",
         "ZMQSTREAM_COUNTERS": "1",
     }
+    core = write_core(python, checkout)
     if run(python, "setup.py", "-q", "build_ext", "--inplace", "--force", cwd=checkout, env=build):
         return 1
     libraries = Path(
@@ -241,11 +248,11 @@ def measure(work: Path, arguments: list[str]) -> int:
         old.unlink()
     (libraries / "core_lines.py").write_text(LEAVING)
     (libraries / "a0_core_lines.pth").write_text("import core_lines\n")  # before coverage's
-    settings = work / "coveragerc"
-    settings.write_text(SETTINGS.format(folder=work))
-    under = {**os.environ, "COVERAGE_PROCESS_START": str(settings), "PYTHONPATH": str(checkout)}
+    rcfile = work / "coveragerc"
+    rcfile.write_text(SETTINGS.format(folder=work))
+    under = {**os.environ, "COVERAGE_PROCESS_START": str(rcfile), "PYTHONPATH": str(checkout)}
     coverage: list[str | Path] = [python, "-m", "coverage"]
-    rc = f"--rcfile={settings}"
+    rc = f"--rcfile={rcfile}"
     traced: list[str | Path] = [*coverage, "run", rc, "-m", "pytest", *OPTIONS]
     if arguments:
         status = run(*traced, *arguments, cwd=checkout, env=under)
@@ -256,7 +263,7 @@ def measure(work: Path, arguments: list[str]) -> int:
         del under["COVERAGE_PROCESS_START"]
         status |= run(python, "-m", "pytest", *OPTIONS, *both, *NOT_TRACED, cwd=checkout, env=under)
     os.chdir(checkout)  # names of files are relative to it
-    lines = python_lines(coverage, rc, work / "python.json") | core_lines(checkout)
+    lines = python_lines(coverage, rc, work / "python.json") | core_lines(checkout, core)
     return 0 if report(lines, checkout) and status == 0 else 1
 
 
