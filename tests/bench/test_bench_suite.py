@@ -426,30 +426,30 @@ def guard():
     return module
 
 
-def a_dump(name, n, total):
-    return f"version: 1\ndesc: Trigger: Client Request: {name}={n}\n\nsummary: {total}\n\n"
+def a_dump(n, total):
+    return f"version: 1\ndesc: Trigger: Client Request: {n}\n\nsummary: {total}\n\n"
 
 
 def test_counts_leave_out_what_is_constant(guard):
     n = guard.N
     dumps = [
         "version: 1\ndesc: Trigger: Program termination\n\ntotals: 999\n",
-        a_dump("send 1 x 16 B", n // 10, 12),
-        a_dump("send 1 x 16 B", n, 5000 + 30 * n),
-        a_dump("send 1 x 16 B", n, 7000 + 30 * n),  # the least of the repeats counts
-        a_dump("send 1 x 16 B", 2 * n, 5000 + 60 * n),
+        a_dump(n // 10, 12),
+        a_dump(n, 5000 + 30 * n),
+        a_dump(n, 7000 + 30 * n),  # the least of the repeats counts
+        a_dump(2 * n, 5000 + 60 * n),
     ]
-    assert guard.each(dumps) == {"send 1 x 16 B": 30.0}
+    assert guard.a_message(dumps) == 30.0
     with pytest.raises(guard.CannotCount, match="no dump"):
-        guard.each(dumps[:1])
+        guard.a_message(dumps[:-1])
 
 
 @pytest.mark.parametrize(
     ("counted", "well", "says"),
     [
-        ({"a": 104.0}, True, "+4.0%"),
-        ({"a": 106.0}, False, "MORE THAN 5%"),
-        ({"a": 90.0}, True, "renew the baseline"),
+        ({"a": 101.9}, True, "+1.9%"),
+        ({"a": 102.1}, False, "MORE THAN 2%"),
+        ({"a": 97.9}, True, "renew the baseline"),
         ({}, False, "NOT COUNTED"),
         ({"a": 100.0, "b": 1.0}, False, "NOT IN THE BASELINE"),
     ],
