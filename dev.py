@@ -23,8 +23,7 @@ SOURCES = (
     "pyproject.toml",
     "setup.py",
     "zmqstream/**/*.p*",
-    "zmqstream/**/*.h",
-    "bench/suite/**/*.*",
+    "zmqstream/**/*.[ch]",
 )
 
 

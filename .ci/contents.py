@@ -23,12 +23,7 @@ with zipfile.ZipFile(wheel) as archive:
 expected = {"_core.pyi", "py.typed"} | {
     name.removeprefix("zmqstream/")
     for name in tracked
-    if name.startswith("zmqstream/") and name.endswith(".py")
-}
-expected |= {
-    name.replace("bench/suite/", "_bench/suite/", 1)
-    for name in tracked
-    if name.startswith("bench/suite/") and name.endswith((".py", ".c"))
+    if name.startswith("zmqstream/") and name.endswith((".py", ".c"))
 }
 found = {n.removeprefix("zmqstream/") for n in names}
 if not expected <= found:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from zmqstream._bench.suite import report
-from zmqstream._bench.suite.harness import QUICK_ROUNDS, ROUNDS, Result, Work, interleave
-from zmqstream._bench.suite.machine import load
-from zmqstream._bench.suite.works import WORKS
 
-from zmqstream._bench import suite
+from zmqstream import _bench
+from zmqstream._bench import report
+from zmqstream._bench.harness import QUICK_ROUNDS, ROUNDS, Result, Work, interleave
+from zmqstream._bench.machine import load
+from zmqstream._bench.works import WORKS
 
 RESULTS = pytest.StashKey[dict[str, Result]]()
 LOAD = pytest.StashKey[float | None]()
@@ -35,8 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def check_installed() -> None:
-    """The definitions come with what is installed; do not run old ones for these here unnoticed."""
-    used, here = Path(suite.__path__[0]), Path(__file__).with_name("suite")
+    """Refuse to run the installed definitions if those of the checkout are others."""
+    used, here = Path(_bench.__path__[0]), Path(__file__).parents[1] / "zmqstream" / "_bench"
     for path in (*here.rglob("*.py"), *here.rglob("*.c")):
         copy = used / path.relative_to(here)
         if not copy.exists() or copy.read_bytes() != path.read_bytes():

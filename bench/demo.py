@@ -15,10 +15,10 @@ import sys
 import time
 
 import zmq
-from zmqstream._bench.suite import climit
-from zmqstream._bench.suite.peers import Streams, streams
 
 import zmqstream
+from zmqstream._bench import climit
+from zmqstream._bench.peers import Streams, streams
 
 SECONDS = 4.0  # each flood is sized to take about so long, from a short one before
 

@@ -45,11 +45,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import zmq
-from zmqstream._bench.suite.compiled import NotCompiled, compile_at
-from zmqstream._bench.suite.machine import build, compiler_version
-from zmqstream._bench.suite.sockets import filled_queue, new_context, unbounded_pair
 
 import zmqstream
+from zmqstream._bench.compiled import NotCompiled, compile_at
+from zmqstream._bench.machine import build, compiler_version
+from zmqstream._bench.sockets import filled_queue, new_context, unbounded_pair
 
 BASELINE = Path(__file__).with_suffix(".json")
 MORE = 0.02  # what a work may take more than in the baseline, as a part of that

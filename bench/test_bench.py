@@ -8,7 +8,8 @@ moves by what a round took.
 from __future__ import annotations
 
 import pytest
-from zmqstream._bench.suite.works import WORKS
+
+from zmqstream._bench.works import WORKS
 
 
 class Replay:

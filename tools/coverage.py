@@ -74,6 +74,7 @@ os.kill = kill
 SETTINGS = """\
 [run]
 source = zmqstream
+omit = */zmqstream/_bench/*
 parallel = true
 patch = _exit, execv, fork, subprocess
 data_file = {folder}/.coverage

@@ -23,8 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from zmqstream._bench.suite import report
-from zmqstream._bench.suite.harness import (
+
+from zmqstream._bench import report
+from zmqstream._bench.harness import (
     OURS,
     QUICK,
     ROUNDS,

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import zmq
-from zmqstream._bench.suite import climit, compiled, harness, machine, report
-from zmqstream._bench.suite.figures import curve, quantile, quartiles, scattered, spread
-from zmqstream._bench.suite.harness import Figure, Floor, Measure, Result, Work, interleave
-from zmqstream._bench.suite.peers import BLOCKING, OURS, PEERS, PYOMQ, STREAM, C
-from zmqstream._bench.suite.works import WORKS
+
+from zmqstream._bench import climit, compiled, harness, machine, report
+from zmqstream._bench.figures import curve, quantile, quartiles, scattered, spread
+from zmqstream._bench.harness import Figure, Floor, Measure, Result, Work, interleave
+from zmqstream._bench.peers import BLOCKING, OURS, PEERS, PYOMQ, STREAM, C
+from zmqstream._bench.works import WORKS
 
 
 def a_work(*floors, unit="ns", **measures):
@@ -355,7 +356,7 @@ def test_other_processes_run_the_same_zmqstream(tmp_path):
     script = tmp_path / "elsewhere" / "script.py"  # its folder is on the path, not the current one
     script.parent.mkdir()
     script.write_text(
-        "from zmqstream._bench.suite.sockets import Child\n"
+        "from zmqstream._bench.sockets import Child\n"
         "with Child('serve', 'pyzmq blocking', 'dealer', 'tcp://127.0.0.1:*') as child:\n"
         "    print(child.hear())\n"
     )

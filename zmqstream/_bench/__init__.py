@@ -1,11 +1,5 @@
-"""Where the benchmarks are found: as zmqstream._bench.suite, which is the checkout's bench/suite.
+"""The benchmarks' definitions: what is measured, how, and what it is held against.
 
-pyproject.toml has the wheel's copy made from there. A checkout built in place has no copy; there
-this package looks into bench/ itself.
+They come with the package, so everyone who has installed it can measure. The command
+`python -m zmqstream bench` runs them, and so does `pytest bench` in the checkout.
 """
-
-from pathlib import Path
-
-_here = Path(__file__).resolve().parent
-if not (_here / "suite").exists():
-    __path__.append(str(_here.parents[1] / "bench"))

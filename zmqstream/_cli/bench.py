@@ -1,12 +1,13 @@
-"""`bench`: its command line comes with the benchmarks' definitions, see zmqstream/_bench."""
+"""`bench`: its command line is in zmqstream/_bench, with the benchmarks."""
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import NoReturn
 
 
 def take_over(arguments: list[str]) -> NoReturn:
-    importlib.import_module("zmqstream._bench.suite.command").main(arguments)
+    from zmqstream._bench import command
+
+    command.main(arguments)
     sys.exit(0)

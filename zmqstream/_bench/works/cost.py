@@ -11,8 +11,8 @@ from ..sockets import Process
 
 SCRIPT = """
 import asyncio, gc, json, sys, time, zmq
-from zmqstream._bench.suite.peers import streams
-from zmqstream._bench.suite.sockets import allow_descriptors
+from zmqstream._bench.peers import streams
+from zmqstream._bench.sockets import allow_descriptors
 
 def resident():
     with open("/proc/self/statm") as file:
