@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from zmqstream._dump import dump
     from zmqstream.dropin import install, uninstall
     from zmqstream.eventloop import EventLoop, new_event_loop, run
-    from zmqstream.ioloop import IOLoop
-    from zmqstream.periodic import DelayedCallback, PeriodicCallback
+    from zmqstream.ioloop import DelayedCallback, IOLoop, PeriodicCallback
 
 __version__ = "0.1.0"
 
@@ -47,10 +46,10 @@ __all__ = [
 
 # Imported when they are asked for: with a loop comes asyncio, which takes longer than pyzmq.
 _LATER = {
-    "DelayedCallback": "zmqstream.periodic",
+    "DelayedCallback": "zmqstream.ioloop",
     "EventLoop": "zmqstream.eventloop",
     "IOLoop": "zmqstream.ioloop",
-    "PeriodicCallback": "zmqstream.periodic",
+    "PeriodicCallback": "zmqstream.ioloop",
     "dropin": "zmqstream.dropin",
     "dump": "zmqstream._dump",
     "eventloop": "zmqstream.eventloop",

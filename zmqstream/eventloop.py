@@ -172,6 +172,21 @@ def _run_as_3_10(main: Coroutine[Any, Any, T], debug: bool | None) -> T:
             loop.close()
 
 
+def current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs, or that asyncio.set_event_loop() has set; never a new one."""
+    loop: asyncio.AbstractEventLoop | None = asyncio._get_running_loop()
+    if loop is None and sys.version_info >= (3, 14):
+        try:
+            loop = asyncio.get_event_loop()
+        except RuntimeError:
+            return None
+    elif loop is None:
+        # get_event_loop() would make one; this is where asyncio's and uvloop's policies keep it
+        local = getattr(asyncio.get_event_loop_policy(), "_local", None)
+        loop = getattr(local, "_loop", None)
+    return loop if loop is not None and is_usable(loop) else None
+
+
 # Of loops that are not ours. The reactor refers to its loop: it is kept by the loop's reader, and
 # by its streams, and goes with them.
 _guests: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()

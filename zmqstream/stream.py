@@ -88,10 +88,11 @@ class ZMQStream(_core.Stream):
             )
             shadowed = socket
             socket = zmq.Socket(shadow=socket)
-        from zmqstream import eventloop, ioloop  # not before: asyncio comes with them
+        from zmqstream import eventloop  # not before: asyncio comes with it
+        from zmqstream.ioloop import current
 
         if io_loop is None:
-            io_loop = ioloop.current_loop()
+            io_loop = current.current_loop()
         reactor = eventloop.reactor_of(eventloop.asyncio_loop_of(io_loop))
         own_send = type(self).send_multipart is _core.Stream.send_multipart
         eventloop.follow_tornado(io_loop)  # before: what fails leaves no stream behind

@@ -16,8 +16,8 @@ from support import TIMEOUT
 from support.backends import POLLERS
 from support.children import run_script
 from support.loops import in_thread, pair, start, turn
-from zmqstream import IOLoop, PeriodicCallback, ZMQStream, _watchdog
-from zmqstream._watchdog import LOOKS, Watchdog
+from zmqstream import IOLoop, PeriodicCallback, ZMQStream
+from zmqstream.ioloop.watchdog import LOOKS, Watchdog, _watchdogs
 
 THRESHOLD = 0.02  # seconds
 pytestmark = pytest.mark.usefixtures("nothing_is_current")
@@ -38,7 +38,7 @@ def loop(request, monkeypatch):
     errors = []
     loop.asyncio_loop.set_exception_handler(lambda _, context: errors.append(context))
     yield loop
-    watchdog = _watchdog._watchdogs.get(loop.asyncio_loop)
+    watchdog = _watchdogs.get(loop.asyncio_loop)
     loop.close()
     assert watchdog is None or ended(watchdog)  # what it logs, it logs in this test
     assert errors == []
@@ -84,7 +84,7 @@ def logged():
 
 
 def watchdog_of(loop):
-    return _watchdog._watchdogs[loop.asyncio_loop]
+    return _watchdogs[loop.asyncio_loop]
 
 
 def ended(watchdog):
@@ -364,7 +364,7 @@ def test_switching_it_off(loop, logged, seconds):
     loop.set_blocking_log_threshold(seconds)
     assert ended(watchdog)
     assert not hooked(loop)
-    assert loop.asyncio_loop not in _watchdog._watchdogs
+    assert loop.asyncio_loop not in _watchdogs
     turn(loop)
 
 
@@ -442,7 +442,7 @@ def test_a_loop_that_cannot_be_watched():
     loop = pytest.importorskip("uvloop").new_event_loop()
     with pytest.warns(RuntimeWarning, match="cannot be seen whether this loop is blocked: <uvloop"):
         IOLoop(make_current=False, asyncio_loop=loop).set_blocking_log_threshold(THRESHOLD)
-    assert loop not in _watchdog._watchdogs
+    assert loop not in _watchdogs
     loop.close()
 
 

@@ -1,14 +1,4 @@
-"""IOLoop: the callback-style face of an event loop, as pyzmq and Tornado programs know it.
-
-    from zmqstream import ZMQStream, ioloop
-
-    loop = ioloop.IOLoop.instance()
-    stream = ZMQStream(socket, loop)
-    stream.on_recv(stream.send_multipart)
-    loop.start()
-
-An IOLoop is a thin facade over an asyncio loop, `IOLoop.asyncio_loop`: by default an EventLoop.
-"""
+"""IOLoop: the callback-style facade of an asyncio loop."""
 
 from __future__ import annotations
 
@@ -23,44 +13,27 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, overload
 
-from zmqstream import _core, _handlers
+from zmqstream import _core
 from zmqstream.eventloop import (
     AllFds,
     EventLoop,
     asyncio_loop_of,
+    current_asyncio_loop,
     is_usable,
     reactor_of,
-    tornados_ioloop,
 )
-from zmqstream.periodic import DelayedCallback, PeriodicCallback
+from zmqstream.ioloop import handlers, watchdog
 from zmqstream.stats import LoopStats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Literal
 
-__all__ = ["DelayedCallback", "IOLoop", "PeriodicCallback", "TimeoutError", "ZMQIOLoop", "install"]
-
 _thread = threading.local()
 _instance_lock = threading.Lock()
 
 # Coroutine callbacks until they end: asyncio itself holds its tasks weakly.
 _tasks: set[asyncio.Future[Any]] = set()
-
-
-def _current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs, or that asyncio.set_event_loop() has set; never a new one."""
-    loop: asyncio.AbstractEventLoop | None = asyncio._get_running_loop()
-    if loop is None and sys.version_info >= (3, 14):
-        try:
-            loop = asyncio.get_event_loop()
-        except RuntimeError:
-            return None
-    elif loop is None:
-        # get_event_loop() would make one; this is where asyncio's and uvloop's policies keep it
-        local = getattr(asyncio.get_event_loop_policy(), "_local", None)
-        loop = getattr(local, "_loop", None)
-    return loop if loop is not None and is_usable(loop) else None
 
 
 class IOLoop:
@@ -75,10 +48,10 @@ class IOLoop:
         The loop to be a facade of; by default a new EventLoop.
     """
 
-    NONE = _handlers.NONE
-    READ = _handlers.READ
-    WRITE = _handlers.WRITE
-    ERROR = _handlers.ERROR
+    NONE = handlers.NONE
+    READ = handlers.READ
+    WRITE = handlers.WRITE
+    ERROR = handlers.ERROR
 
     _instance: IOLoop | None = None
 
@@ -89,7 +62,7 @@ class IOLoop:
         asyncio_loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.asyncio_loop = EventLoop() if asyncio_loop is None else asyncio_loop_of(asyncio_loop)
-        self._handlers: dict[Any, _handlers.Handler] = {}
+        self._handlers: dict[Any, handlers.Handler] = {}
         try:
             self.asyncio_loop._zmqstream_ioloop = self  # type: ignore[attr-defined]
         except AttributeError:
@@ -146,7 +119,7 @@ class IOLoop:
         Without one: the process-wide instance() in the main thread, a new one in another; or
         None if not `instance`.
         """
-        present = _current_asyncio_loop()
+        present = current_asyncio_loop()
         loop: IOLoop | None = getattr(_thread, "current", None)
         # asyncio may know none any more: asyncio.run() leaves none behind
         if present is None and loop is not None and not is_usable(loop.asyncio_loop):
@@ -212,7 +185,7 @@ class IOLoop:
         if all_fds:
             AllFds(self.asyncio_loop).close()
         if getattr(_thread, "current", None) is self:
-            if _current_asyncio_loop() is self.asyncio_loop:
+            if current_asyncio_loop() is self.asyncio_loop:
                 asyncio.set_event_loop(None)  # and not what was set since
             _thread.current = None
         self.asyncio_loop.close()
@@ -265,10 +238,10 @@ class IOLoop:
         """
         if not callable(handler):
             raise _core.NotCallableError(f"add_handler: not callable: {handler!r}")
-        key = _handlers.key_of(fd)
+        key = handlers.key_of(fd)
         if key in self._handlers:
             raise ValueError(f"{fd!r} was added twice")
-        new = _handlers.new_handler(self, fd, key, handler)
+        new = handlers.new_handler(self.asyncio_loop, self._run_callback, fd, key, handler)
         self._handlers[key] = new
         try:
             new.watch(events)
@@ -280,7 +253,7 @@ class IOLoop:
     def update_handler(self, fd: Any, events: int) -> None:
         """Change the events of a handler. KeyError if `fd` has none."""
         try:
-            handler = self._handlers[_handlers.key_of(fd)]
+            handler = self._handlers[handlers.key_of(fd)]
         except KeyError:
             raise KeyError(f"{fd!r} has no handler on this loop") from None
         handler.watch(events)
@@ -288,7 +261,7 @@ class IOLoop:
     def remove_handler(self, fd: Any) -> None:
         """End a handler; nothing happens if there is none."""
         try:
-            key = _handlers.key_of(fd)
+            key = handlers.key_of(fd)
         except (TypeError, ValueError):  # closed meanwhile: it has no number any more
             key = next((h.key for h in self._handlers.values() if h.target is fd), None)
         handler = self._handlers.pop(key, None)
@@ -297,7 +270,7 @@ class IOLoop:
 
     def split_fd(self, fd: Any) -> tuple[Any, Any]:
         """What identifies a handler (a descriptor's number, or a zmq.Socket), and `fd` itself."""
-        return _handlers.key_of(fd), fd
+        return handlers.key_of(fd), fd
 
     def close_fd(self, fd: Any) -> None:
         """Close what add_handler() was given: a descriptor's number or an object with close()."""
@@ -408,9 +381,7 @@ class IOLoop:
         seen are C code that never lets other threads run, and loops that are not written in
         Python, as uvloop's: for these there is a RuntimeWarning.
         """
-        from zmqstream import _watchdog
-
-        _watchdog.watch(self.asyncio_loop, seconds)
+        watchdog.watch(self.asyncio_loop, seconds)
 
     def _run_callback(
         self, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -439,36 +410,6 @@ class IOLoop:
             pass  # it has left the loop already
         except BaseException:
             self.handle_callback_exception(callback)
-
-
-def current_loop() -> Any:
-    """The loop of streams that are given none: IOLoop.current(), as its owner knows it.
-
-    A program that has imported Tornado gets Tornado's IOLoop, unless it has made one of ours.
-    """
-    theirs = tornados_ioloop()
-    if theirs is None:
-        return IOLoop.current()
-    present = _current_asyncio_loop()
-    made = getattr(present, "_zmqstream_ioloop", None) is not None
-    ours = IOLoop.current()
-    found = theirs.current(instance=not made)
-    if found is not None and ours is not None and found.asyncio_loop is ours.asyncio_loop:
-        return found
-    return ours
-
-
-def install() -> None:
-    """Make IOLoop.current() the loop that Tornado and asyncio find in this thread, as well.
-
-    If there is one already, it is IOLoop.current(), and nothing changes.
-    """
-    IOLoop.current()
-
-
-# As programs know them: pyzmq's name of the class; what run_sync() raises.
-ZMQIOLoop = IOLoop
-TimeoutError = asyncio.TimeoutError
 
 
 def _is_awaitable(result: Any) -> bool:

@@ -11,9 +11,8 @@ from zmqstream import _core
 from zmqstream.eventloop import reactor_of
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
-
-    from zmqstream.ioloop import IOLoop
 
 # Events, with Tornado's numbers, which are epoll's.
 NONE = 0
@@ -36,20 +35,33 @@ def key_of(fd: Any) -> Any:
 
 
 def new_handler(
-    io_loop: IOLoop, target: Any, key: Any, callback: Callable[[Any, int], Any]
+    loop: asyncio.AbstractEventLoop,
+    run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], object],
+    target: Any,
+    key: Any,
+    callback: Callable[[Any, int], Any],
 ) -> Handler:
-    """The handler for `target`, which has the key `key`. It watches nothing yet."""
+    """The handler for `target`, which has the key `key`. It watches nothing yet.
+
+    `run(callback, args, kwargs)` calls the callback, and reports its failure.
+    """
     kind = SocketHandler if isinstance(target, zmq.Socket) else DescriptorHandler
-    return kind(io_loop, target, key, callback)
+    return kind(loop, run, target, key, callback)
 
 
 class Handler:
     """One add_handler()."""
 
     def __init__(
-        self, io_loop: IOLoop, target: Any, key: Any, callback: Callable[[Any, int], Any]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], object],
+        target: Any,
+        key: Any,
+        callback: Callable[[Any, int], Any],
     ) -> None:
-        self.io_loop = io_loop
+        self.loop = loop
+        self.run = run
         self.target = target
         self.key = key
         self.callback = callback
@@ -61,7 +73,7 @@ class Handler:
         self.watch(NONE)
 
     def call(self, events: int) -> None:
-        self.io_loop._run_callback(self.callback, (self.target, events), {})
+        self.run(self.callback, (self.target, events), {})
 
 
 class DescriptorHandler(Handler):
@@ -70,7 +82,7 @@ class DescriptorHandler(Handler):
     watched = NONE
 
     def watch(self, events: int) -> None:
-        loop = self.io_loop.asyncio_loop
+        loop = self.loop
         for event, add, remove in (
             (READ, loop.add_reader, loop.remove_reader),
             (WRITE, loop.add_writer, loop.remove_writer),
@@ -93,7 +105,7 @@ class SocketHandler(Handler):
         if self.source is not None:
             self.source.update(mask)
         else:
-            reactor = reactor_of(self.io_loop.asyncio_loop)
+            reactor = reactor_of(self.loop)
             self.source = _core.SocketHandler(self.target, reactor, self.called, mask)
 
     def called(self, socket: zmq.Socket[bytes], events: int) -> None:

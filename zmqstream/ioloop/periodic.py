@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from zmqstream import _core
 from zmqstream.eventloop import asyncio_loop_of
+from zmqstream.ioloop.current import current_loop
+from zmqstream.ioloop.loop import IOLoop
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-
-    from zmqstream.ioloop import IOLoop
 
 __all__ = ["DelayedCallback", "PeriodicCallback"]
 
@@ -114,8 +114,6 @@ class PeriodicCallback:
         """
         if self._running and self._loop is not None and not self._loop.is_closed():
             return
-        from zmqstream.ioloop import IOLoop, current_loop  # which imports us
-
         self.io_loop = current_loop() if self._given is None else self._given
         loop = asyncio_loop_of(self.io_loop)
         if loop is not self._loop:  # what is under way on another loop does not concern us
