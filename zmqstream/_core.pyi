@@ -5,16 +5,17 @@ import contextvars
 import selectors
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from types import TracebackType
-from typing import Any, Literal, TypeVar, final, overload
+from typing import Any, Literal, Protocol, TypeVar, final, overload
 
 import zmq
 from typing_extensions import Buffer, Self, disjoint_base
 
-from zmqstream._monitor import Monitor
-
 _T_co = TypeVar("_T_co", covariant=True)
 _Bytes = Buffer | zmq.Frame
 _OnSend = Callable[[list[Any], Any], object]  # message, status
+
+class _Monitor(Protocol):
+    def close(self) -> object: ...
 
 libzmq_version: tuple[int, int, int]
 
@@ -163,7 +164,7 @@ class Stream(Awaiting):
     def _begin_close(self, task: asyncio.Task[Any] | None) -> None: ...
     def _end_close(self, task: asyncio.Task[Any] | None) -> None: ...
     def _callback_tasks(self) -> set[asyncio.Future[Any]]: ...
-    def _set_monitor(self, monitor: Monitor | None) -> None: ...
+    def _set_monitor(self, monitor: _Monitor | None) -> None: ...
     def _call_on_monitor(
         self,
         callback: Callable[[dict[str, Any]], object],

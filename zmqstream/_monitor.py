@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
-    from zmqstream.stream import ZMQStream
+    from zmqstream import _core
 
 
 _names = itertools.count()
@@ -23,13 +23,12 @@ class Monitor:
 
     def __init__(
         self,
-        stream: ZMQStream,
+        stream: _core.Stream,
+        stream_class: Callable[[zmq.Socket[bytes], Any], _core.Stream],
         callback: Callable[[dict[str, Any]], object],
         context: contextvars.Context,
         events: int,
     ) -> None:
-        from zmqstream.stream import ZMQStream
-
         self.monitored = stream
         self.callback = callback
         self.context = context
@@ -40,7 +39,7 @@ class Monitor:
         # each with a name of its own: one is free again only some time after its socket's close
         pair = self.socket.get_monitor_socket(events, f"inproc://zmqstream-monitor-{next(_names)}")
         try:
-            self.stream = ZMQStream(pair, stream.io_loop)
+            self.stream = stream_class(pair, stream.io_loop)
             self.stream.on_recv(self.received)
         except BaseException:
             self.socket.disable_monitor()

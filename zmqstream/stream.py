@@ -211,7 +211,7 @@ class ZMQStream(_core.Stream):
         self._set_monitor(None)
         if callback is not None:
             context = contextvars.copy_context()
-            self._set_monitor(_monitor.Monitor(self, callback, context, events))
+            self._set_monitor(_monitor.Monitor(self, ZMQStream, callback, context, events))
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -1,7 +1,11 @@
 """What is imported, and what is said where pyzmq does not fit."""
 
+import graphlib
+import importlib.util
+import re
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import zmq
@@ -131,6 +135,41 @@ def test_a_core_that_was_built_for_another_pyzmq():
     assert "built for another pyzmq than the installed" in said
     assert "Socket size changed" in said
     assert "pip install --force-reinstall" in said
+
+
+# -- which module imports which -------------------------------------------------------------------
+
+PACKAGE = Path(zmqstream.__file__).parent
+IMPORT = re.compile(r"^ *(?:from (\S+) c?import (\([^)]*|.*)|c?import (\S+))", re.MULTILINE)
+
+
+def module_of(path):
+    """The name of the module that a source file is, or is a part of."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    if parts[1] == "core":  # fragments of the core
+        return "zmqstream._core"
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_import_cycle():
+    """Imports in functions count, and so do those that are only for types."""
+    suffixes = {".py", ".pyi", ".pyx", ".pxd"}
+    sources = [path for path in PACKAGE.rglob("*.p*") if path.suffix in suffixes]
+    modules = {module_of(path) for path in sources}
+    assert {"zmqstream._core", "zmqstream.ioloop", "zmqstream.ioloop.loop"} <= modules
+    imports = {name: set() for name in modules}
+    for path in sources:
+        module = module_of(path)
+        package = module if path.stem == "__init__" else module.rpartition(".")[0]
+        code = re.sub(r'"""[\s\S]*?"""|#.*', "", path.read_text(encoding="utf-8"))
+        for origin, names, plain in IMPORT.findall(code):
+            imported = importlib.util.resolve_name(origin or plain, package)
+            for name in names.strip("(").split(","):
+                submodule = f"{imported}.{''.join(name.split()[:1])}"  # without "as other"
+                imports[module].add(submodule if submodule in modules else imported)
+        imports[module] &= modules
+        imports[module].discard(module)  # the core's parts
+    graphlib.TopologicalSorter(imports).prepare()  # CycleError
 
 
 # -- what is there ---------------------------------------------------------------------------------
