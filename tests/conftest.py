@@ -180,15 +180,13 @@ def event_loop(poller):
 
 @pytest.fixture
 def nothing_is_current():
-    """Each test begins and ends without a current IOLoop and without an instance()."""
+    """Each test begins and ends without a current IOLoop."""
     IOLoop.clear_current()
-    IOLoop.clear_instance()
     yield
-    for loop in (IOLoop.current(instance=False), IOLoop._instance):
-        if loop is not None:
-            loop.close()
+    loop = IOLoop.current(instance=False)
+    if loop is not None:
+        loop.close()
     IOLoop.clear_current()
-    IOLoop.clear_instance()
 
 
 @pytest.fixture(params=LOOPS)

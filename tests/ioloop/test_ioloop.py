@@ -40,7 +40,6 @@ def test_a_new_loop_each_time():
     assert first.asyncio_loop is not second.asyncio_loop
     assert isinstance(first.asyncio_loop, zmqstream.EventLoop)
     assert IOLoop.current() is first
-    assert not IOLoop.initialized()
     first.close()
     second.close()
 
@@ -64,18 +63,19 @@ def test_make_current():
 
 
 def test_instance():
+    """As in Tornado from version 5, it is current(), and what goes with it, too."""
     assert not IOLoop.initialized()
     loop = IOLoop.instance()
     assert IOLoop.initialized()
     assert IOLoop.instance() is loop
     assert IOLoop.current() is loop
-    assert in_thread(IOLoop.instance) is loop
+    assert in_thread(IOLoop.initialized) is False
     IOLoop.clear_instance()
-    assert not IOLoop.initialized()
+    assert IOLoop.current(instance=False) is None
     other = IOLoop.instance()
     assert other is not loop
     loop.install()
-    assert IOLoop.instance() is loop
+    assert IOLoop.instance() is IOLoop.current() is loop
     loop.close()
     assert not IOLoop.initialized()
     third = IOLoop.instance()
@@ -86,10 +86,57 @@ def test_instance():
     assert IOLoop.instance() is not third
 
 
-def test_current_makes_the_instance_in_the_main_thread():
-    loop = IOLoop.current()
-    assert loop is IOLoop.instance()
-    assert IOLoop.current() is loop
+def test_instance_in_a_running_loop():
+    outer = IOLoop.instance()
+
+    async def main():
+        return IOLoop.instance()
+
+    foreign = asyncio.SelectorEventLoop()
+    loop = foreign.run_until_complete(main())
+    assert loop.asyncio_loop is foreign
+    foreign.close()
+    assert IOLoop.instance() is outer
+
+
+def test_what_the_instance_of_each_thread_runs(context):
+    """Streams, timers and periodic callbacks run in the thread that has made them."""
+    own = IOLoop.instance()
+    barrier = threading.Barrier(2)
+
+    def service():
+        loop = IOLoop.instance()
+        barrier.wait(TIMEOUT)  # both threads have their loops
+        threads = {}
+        waits = {"stream", "callback", "timeout", "periodic"}
+
+        def called(kind):
+            threads[kind] = threading.current_thread()
+            if threads.keys() == waits:
+                loop.stop()
+
+        socket, peer = pair(context)
+        stream = ZMQStream(socket)
+        assert stream.io_loop is loop
+        stream.on_recv(lambda message: called("stream"))
+        peer.send(b"x")
+        loop.add_callback(called, "callback")
+        loop.call_later(0, called, "timeout")
+        periodic = ioloop.PeriodicCallback(lambda: called("periodic"), 1)
+        periodic.start()
+        assert periodic.io_loop is loop
+        start(loop)
+        periodic.stop()
+        stream.close()
+        loop.close()
+        assert set(threads.values()) == {threading.current_thread()}
+        return loop
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        results = [pool.submit(service) for _ in range(2)]
+        loops = {result.result(TIMEOUT) for result in results}
+    assert len(loops | {own}) == 3
+    assert IOLoop.instance() is own
 
 
 def test_current_in_a_running_loop():
@@ -149,13 +196,14 @@ def test_current_makes_no_other_loop_than_ours():
     """)
 
 
-def test_a_loop_of_its_own_in_each_thread():
-    loop = IOLoop.instance()
+@pytest.mark.parametrize("find", ["current", "instance"])
+def test_a_loop_of_its_own_in_each_thread(find):
+    loop = IOLoop.current()
     barrier = threading.Barrier(3)
 
     def main():
         assert IOLoop.current(instance=False) is None
-        own = IOLoop.current()
+        own = getattr(IOLoop, find)()
         assert IOLoop.current() is own
         assert own.asyncio_loop is not loop.asyncio_loop
         got = []

@@ -59,12 +59,10 @@ def context():
 
 @pytest.fixture(autouse=True)
 def nothing_is_current():
-    """Each test begins and ends without a current loop and without an instance()."""
+    """Each test begins and ends without a current loop."""
     IOLoop.clear_current()
-    IOLoop.clear_instance()
     yield
     IOLoop.clear_current()
-    IOLoop.clear_instance()
 
 
 class Echo:

@@ -419,7 +419,6 @@ def test_the_child_handles_no_copies_of_messages(backend, parent, kind):
 def test_the_current_loop_is_not_the_parents(how):
     """A child need not know of loops, if its program does not."""
     loop = zmqstream.IOLoop(make_current=True)
-    loop.install()
 
     def child():
         context = zmq.Context()

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from typing import Literal
 
 _thread = threading.local()
-_instance_lock = threading.Lock()
 
 # Coroutine callbacks until they end: asyncio itself holds its tasks weakly.
 _tasks: set[asyncio.Future[Any]] = set()
@@ -52,8 +51,6 @@ class IOLoop:
     READ = handlers.READ
     WRITE = handlers.WRITE
     ERROR = handlers.ERROR
-
-    _instance: IOLoop | None = None
 
     def __init__(
         self,
@@ -77,31 +74,22 @@ class IOLoop:
 
     @classmethod
     def instance(cls) -> IOLoop:
-        """The process-wide loop, made at the first call. It is the main thread's current one."""
-        with _instance_lock:
-            loop = IOLoop._instance
-            if loop is None or not is_usable(loop.asyncio_loop):
-                loop = IOLoop._instance = cls(make_current=False)
-        if (
-            threading.current_thread() is threading.main_thread()
-            and cls.current(instance=False) is None
-        ):
-            loop.make_current()
-        return loop
+        """The same as current(), as in Tornado from version 5: each thread has its own loop."""
+        return cls.current()
 
     @classmethod
     def initialized(cls) -> bool:
-        """Whether instance() has made the process-wide loop."""
-        return IOLoop._instance is not None
+        """Whether this thread has a current loop."""
+        return cls.current(instance=False) is not None
 
     @classmethod
     def clear_instance(cls) -> None:
-        """Forget the process-wide loop; the next instance() makes a new one."""
-        IOLoop._instance = None
+        """The same as clear_current()."""
+        cls.clear_current()
 
     def install(self) -> None:
-        """Make this the process-wide loop that instance() returns."""
-        IOLoop._instance = self
+        """The same as make_current()."""
+        self.make_current()
 
     @overload
     @classmethod
@@ -116,8 +104,8 @@ class IOLoop:
         """The loop that runs in this thread, or else the one that was made current: by
         make_current(), or since then by asyncio.set_event_loop(), as Tornado's make_current() does.
 
-        Without one: the process-wide instance() in the main thread, a new one in another; or
-        None if not `instance`.
+        If there is none, a new loop is made and becomes current; or, if not `instance`, the result
+        is None.
         """
         present = current_asyncio_loop()
         loop: IOLoop | None = getattr(_thread, "current", None)
@@ -128,11 +116,7 @@ class IOLoop:
             return loop
         if present is not None:
             return cls._of(present)
-        if not instance:
-            return None
-        if threading.current_thread() is threading.main_thread():
-            return cls.instance()
-        return cls(make_current=True)
+        return cls(make_current=True) if instance else None
 
     @classmethod
     def _of(cls, loop: asyncio.AbstractEventLoop) -> IOLoop:
@@ -190,8 +174,6 @@ class IOLoop:
             _thread.current = None
         self.asyncio_loop.close()
         _tasks.difference_update([t for t in list(_tasks) if t.get_loop() is self.asyncio_loop])
-        if IOLoop._instance is self:
-            IOLoop.clear_instance()
 
     def run_sync(self, func: Callable[[], Any], timeout: float | None = None) -> Any:
         """Run the loop until `func()`, a function or coroutine function, has its result.
