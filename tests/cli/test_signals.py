@@ -11,12 +11,12 @@ import zmqstream
 from support.commands import ANY_PORT, bound_socket
 from support.loops import run, until
 from zmqstream import _cli
-from zmqstream._cli import peer
+from zmqstream._cli import dispatch, peer
 from zmqstream._cli import traffic as traffic_module
 
 
 def traffic_of(name, socket):
-    options = _cli.parser_of(name).parse_args(["--bind", ANY_PORT])
+    options = dispatch.parser_of(name).parse_args(["--bind", ANY_PORT])
     traffic_module.check(options)
     return peer.Traffic(zmqstream.ZMQStream(socket), options)
 

@@ -17,7 +17,7 @@ import zmqstream
 from support.children import run_script
 from support.commands import ANY_PORT, TIMEOUT, bound_socket
 from zmqstream import _cli, _core
-from zmqstream._cli import info
+from zmqstream._cli import dispatch, info
 
 TRAFFIC = ("push", "pull", "pub", "sub", "echo")
 
@@ -120,14 +120,14 @@ def test_info_where_the_poller_is_unknown(command):
 
 def test_the_overview_names_every_command(command):
     out = command().end()[0]
-    for name, (_, text) in _cli.COMMANDS.items():
+    for name, (_, text) in dispatch.COMMANDS.items():
         assert re.search(rf"^ +{name} +{re.escape(text)}$", out, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("name", TRAFFIC)
 def test_examples_of_the_help_are_valid(name):
     """Each command line in it, and there are some."""
-    parser = _cli.parser_of(name)
+    parser = dispatch.parser_of(name)
     start = f"{_cli.prog()} {name} "
     lines = [
         line.partition(start)[2].partition(" | ")[0]
@@ -145,14 +145,14 @@ def test_help_in_a_process(command):
 
 
 def test_a_command_is_imported_when_it_is_used():
-    script = "import sys, zmqstream._cli; print([m for m in sys.modules if '_cli.' in m])"
-    assert run_script(script) == "[]\n"
+    script = "import sys, zmqstream._cli.dispatch; print([m for m in sys.modules if '_cli.' in m])"
+    assert run_script(script) == "['zmqstream._cli.dispatch']\n"
 
 
 def test_the_script(tmp_path):
     """What pip makes of the entry point: the same, under its own name."""
     script = tmp_path / "zmqstream"
-    script.write_text("from zmqstream._cli import main\nmain()\n")
+    script.write_text("from zmqstream._cli.dispatch import main\nmain()\n")
     tell = tmp_path / "tell.py"
     tell.write_text("import sys; print(*sys.orig_argv[1:], sep='|')\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
