@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import errno
 import os
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import zmq
 
 import zmqstream
-from zmqstream._cli import USAGE, Failure, ending, frames, lines, meter, say
+from zmqstream._cli import Failure, ending, endpoints, frames, lines, meter, say
 
 SENDERS = ("push", "pub")
 TYPES = {
@@ -46,30 +45,16 @@ def open_socket(context: zmq.Context[Any], options: argparse.Namespace) -> zmq.S
             for topic in options.topic or [""]:
                 socket.subscribe(os.fsencode(topic))
         for endpoint in options.bind:
-            attach(socket, "bind", endpoint)
+            endpoints.attach(socket, "bind", endpoint)
             bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
             if bound != endpoint and not options.quiet:
                 say(f"bound to {bound}")
         for endpoint in options.connect:
-            attach(socket, "connect", endpoint)
+            endpoints.attach(socket, "connect", endpoint)
     except BaseException:
         socket.close(0)
         raise
     return socket
-
-
-def attach(socket: zmq.Socket[bytes], verb: str, endpoint: str) -> None:
-    try:
-        getattr(socket, verb)(endpoint)
-    except (zmq.ZMQError, ValueError, TypeError) as error:
-        number = getattr(error, "errno", zmq.EINVAL)
-        reason = zmq.strerror(number)
-        if number == zmq.EINVAL:
-            reason = "no endpoint; one is as tcp://127.0.0.1:5555 or ipc:///tmp/name"
-        elif number == errno.ENODEV:
-            reason = "no such address or interface on this machine"
-        wrong = number in (zmq.EINVAL, zmq.EPROTONOSUPPORT, zmq.ENOCOMPATPROTO)
-        raise Failure(f"cannot {verb} {endpoint}: {reason}", USAGE if wrong else 1) from None
 
 
 async def run(socket: zmq.Socket[bytes], options: argparse.Namespace) -> Traffic:
@@ -126,7 +111,8 @@ class Traffic:
             await forever()
         while True:
             await asyncio.sleep(interval)
-            say(self.meter.rates())
+            if rates := self.meter.rates():
+                say(rates)
 
     # -- receiving -------------------------------------------------------------------------------
 

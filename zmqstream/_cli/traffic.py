@@ -15,7 +15,7 @@ import zmq
 
 import zmqstream
 from zmqstream import _cli
-from zmqstream._cli import Failure, say
+from zmqstream._cli import Failure, endpoints, say
 from zmqstream._cli.peer import SENDERS, open_socket, run
 
 PATIENCE = 2  # seconds: then it says what it waits for
@@ -78,9 +78,9 @@ ZeroMQ drops answers to a peer that takes none for long. {_ENDS}
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    endpoints = parser.add_argument_group("endpoints (at least one; each may be given often)")
+    group = parser.add_argument_group("endpoints (at least one; each may be given often)")
     for verb in ("bind", "connect"):
-        endpoints.add_argument(f"--{verb}", action="append", default=[], metavar="ENDPOINT")
+        group.add_argument(f"--{verb}", action="append", default=[], metavar="ENDPOINT")
     done = "received" if name not in SENDERS else "sent"
     parser.add_argument(
         "--count", type=positive_int, metavar="N", help=f"end when N messages were {done}"
@@ -156,12 +156,11 @@ not_negative = number_type(float, "a number of at least 0", lambda value: value 
 
 def check(options: argparse.Namespace) -> None:
     """What argparse cannot: options that belong together. argparse's defaults are completed."""
-    endpoints = [*options.bind, *options.connect]
-    if not endpoints:
+    if not options.bind and not options.connect:
         options.error("give it a --bind or a --connect ENDPOINT, as tcp://127.0.0.1:5555")
-    for endpoint in endpoints:
-        if endpoint.startswith("inproc:"):
-            options.error(f"{endpoint}: an inproc endpoint reaches nobody outside of this process")
+    for verb in ("bind", "connect"):
+        for endpoint in getattr(options, verb):
+            endpoints.check(verb, endpoint)
     in_lines = getattr(options, "print", None) or getattr(options, "stdin", False)
     if options.interval is None:
         options.interval = 0.0 if in_lines else 1.0
