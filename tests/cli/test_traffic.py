@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from support.commands import ANY_PORT, bound_socket, reserved_port
-from zmqstream._cli import peer
+from zmqstream._cli import meter, peer
 
 # -- push and pull ---------------------------------------------------------------------------------
 
@@ -195,3 +195,33 @@ def test_a_rate_that_is_kept(command, context):
     assert len([socket.recv() for _ in range(200)]) == 200
     seconds = float(re.search(r" in ([\d.]+) s", push.end()[1])[1])
     assert seconds >= 0.199 - peer.BURST - 0.01  # it is told in hundredths
+
+
+# -- rates -----------------------------------------------------------------------------------------
+
+
+def test_rates_of_nothing_are_told_once(monkeypatch):
+    """A slow rate is not told as 0."""
+    now = [100.0]
+    monkeypatch.setattr(meter.time, "perf_counter", lambda: now[0])
+    counted = [0, 0]
+    measured = meter.Meter(lambda: tuple(counted))
+
+    def rates(messages, seconds=1):
+        now[0] += seconds
+        counted[0] += messages
+        counted[1] += 100_000 * messages
+        return measured.rates()
+
+    nothing = "0 messages/s, 0.0 MB/s"
+    assert [rates(0) for _ in range(3)] == [nothing, "", ""]
+    assert rates(2000) == "2,000 messages/s, 200.0 MB/s"
+    assert [rates(0) for _ in range(3)] == [nothing, "", ""]
+    assert rates(1, seconds=20) == "0.05 messages/s, 0.0 MB/s"
+    assert [rates(0), rates(0)] == [nothing, ""]
+
+
+def test_an_idle_command_says_so_once(command):
+    pull = command("pull", "--bind", ANY_PORT, "--interval", 0.001, "--duration", 0.05)
+    pull.bound()
+    assert pull.end()[1].splitlines() == ["0 messages/s, 0.0 MB/s", "received 0 messages, 0 bytes"]

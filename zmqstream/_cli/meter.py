@@ -18,6 +18,7 @@ class Meter:
         self.messages = self.bytes = 0
         self.began = self.last = time.perf_counter()
         self._seen = (self.began, 0, 0)  # by the last rates()
+        self._idle = False  # no message came before the last rates()
 
     def begin(self) -> None:
         """The first message has come, or has been taken."""
@@ -31,11 +32,14 @@ class Meter:
             self.last = time.perf_counter()
 
     def rates(self) -> str:
-        """Since it was asked last."""
+        """Since it was asked last. Empty while still no message comes: it says so once."""
         self.look()
         now = time.perf_counter()
         then, messages, size = self._seen
         self._seen = now, self.messages, self.bytes
+        was_idle, self._idle = self._idle, self.messages == messages
+        if was_idle and self._idle:
+            return ""
         return _rates(self.messages - messages, self.bytes - size, now - then)
 
     def total(self, what: str) -> str:
@@ -49,4 +53,6 @@ class Meter:
 
 def _rates(messages: int, size: int, seconds: float) -> str:
     seconds = max(seconds, 1e-9)
-    return f"{messages / seconds:,.0f} messages/s, {size / seconds / 1e6:,.1f} MB/s"
+    rate = messages / seconds
+    number = f"{rate:.2g}" if 0 < rate < 9.5 else f"{rate:,.0f}"  # 0: no message came
+    return f"{number} messages/s, {size / seconds / 1e6:,.1f} MB/s"
