@@ -271,18 +271,6 @@ def test_run_a_command(program, tmp_path):
     assert done.stdout == f"{OURS} child b\n"
 
 
-def test_a_folder_of_a_commands_name_is_not_in_its_way(program, tmp_path):
-    """Only one that Python could run is a program, as one with a __main__.py."""
-    (tmp_path / "place" / "start-it").mkdir(parents=True)
-    (tmp_path / "start-it").write_text("#!/bin/sh\necho the command\n")
-    (tmp_path / "start-it").chmod(0o755)
-    run = ["-m", "zmqstream", "run", "start-it"]
-    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    assert python(*run, cwd=tmp_path / "place", env=environment).stdout == "the command\n"
-    (tmp_path / "place" / "start-it" / "__main__.py").write_text(PROGRAM)
-    assert python(*run, cwd=tmp_path / "place", env=environment).stdout == f"{OURS}\n"
-
-
 @pytest.mark.skipif(os.name == "nt", reason="no SIGPIPE")
 def test_a_command_ends_with_its_reader(tmp_path):
     """Signals that Python ignores for itself are not ignored in the command."""

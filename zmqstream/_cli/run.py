@@ -19,7 +19,10 @@ Run a program that uses pyzmq's ZMQStream with zmqstream's in its place.
 
     {prog} run -m MODULE [ARGS...]     as python -m MODULE ARGS
     {prog} run SCRIPT.py [ARGS...]     as python SCRIPT.py ARGS
-    {prog} run COMMAND [ARGS...]       as COMMAND ARGS, a command of your PATH
+    {prog} run COMMAND [ARGS...]       as COMMAND ARGS: a command of your PATH, or a path
+
+This Python runs what ends in .py, .pyw or .pyz, what names this Python in its first line, and
+folders that have a __main__.py and are given with a slash. Other programs are executed as they are.
 
 The program is not changed. It runs in this very process (the same process id, signals and exit
 code), and its Python child processes use zmqstream, too, as long as they inherit the environment
@@ -45,15 +48,49 @@ def take_over(arguments: list[str]) -> NoReturn:
         command = [sys.executable, *interpreter_flags(), *arguments]
     elif first.startswith("-"):
         fail(f"run: unknown option {first}; options of the program come after its name")
-    elif Path(first).is_file() or Path(first, "__main__.py").is_file():
-        command = [sys.executable, *interpreter_flags(), *arguments]
     else:
-        found = shutil.which(first)
-        if found is None:
-            fail(f"run: {first} is no file and no command of your PATH")
-        command = [found, *arguments[1:]]
+        command = [*program(first), *arguments[1:]]
     paths = [str(STARTUP), *filter(None, [os.environ.get("PYTHONPATH")])]
     become(command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+
+
+def program(name: str) -> list[str]:
+    """The command that runs this file, folder or command of the PATH."""
+    has_slash = name in (os.curdir, os.pardir) or os.path.dirname(name) != ""
+    path = (None if has_slash else shutil.which(name)) or name
+    python = [sys.executable, *interpreter_flags()]
+    if has_slash and os.path.isfile(os.path.join(path, "__main__.py")):
+        return [*python, path]
+    if not os.path.isfile(path):
+        fail(f"run: {name} is no file and no command of your PATH")
+    if path.endswith((".py", ".pyw", ".pyz")):
+        return [*python, path]
+    options = options_for_this_python(path)
+    if options is not None:
+        return [*python, *options, path]
+    if not os.access(path, os.X_OK):
+        fail(f"run: {name} is not executable, and does not look like Python source")
+    return [path]
+
+
+def options_for_this_python(path: str) -> list[str] | None:
+    """The options after "#!/.../python" in the first line. None if it names another program.
+
+    The folder makes the environment: in a virtual one, python is a link to another one's Python.
+    """
+    try:
+        with open(path, "rb") as file:
+            line = os.fsdecode(file.readline(1000))
+        words = line[2:].split() if line.startswith("#!") else []
+        if words and os.path.basename(words[0]) == "env":
+            words = words[2:] if words[1:2] == ["-S"] else words[1:]
+            words[0] = shutil.which(words[0]) or ""
+        here = os.path.samefile(words[0], sys.executable) and os.path.samefile(
+            os.path.dirname(words[0]), os.path.dirname(sys.executable)
+        )
+    except (OSError, IndexError, ValueError):  # not to be read, or it names nothing that is there
+        return None
+    return words[1:] if here else None
 
 
 def interpreter_flags() -> list[str]:
@@ -74,18 +111,18 @@ def interpreter_flags() -> list[str]:
 def become(command: list[str], environment: dict[str, str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.name != "nt":
-        # Python ignores these for itself. Ignored signals would outlive execve(), and a command
-        # that writes into a closed pipe would get errors instead of its end.
-        for name in ("SIGPIPE", "SIGXFSZ"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_DFL)
-        try:
+    try:
+        if os.name != "nt":
+            # Python ignores these for itself. Ignored signals would outlive execve(), and a command
+            # that writes into a closed pipe would get errors instead of its end.
+            for name in ("SIGPIPE", "SIGXFSZ"):
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), signal.SIG_DFL)
             os.execve(command[0], command, environment)
-        except OSError as error:
-            fail(f"run: cannot start {command[0]}: {error.strerror}")
-    # Windows cannot replace a process: wait for it, and leave Ctrl-C to it
-    process = subprocess.Popen(command, env=environment)
+        # Windows cannot replace a process: wait for it, and leave Ctrl-C to it
+        process = subprocess.Popen(command, env=environment)
+    except OSError as error:
+        fail(f"run: cannot start {command[0]}: {error.strerror}")
     while True:
         try:
             sys.exit(process.wait())
