@@ -2,16 +2,14 @@
 
 This folder stands first in their PYTHONPATH. It calls `zmqstream.install()` as soon as the program
 imports pyzmq's event loop modules, and costs nothing where it never does.
-"""
 
-from __future__ import annotations
+Pythons that are too old for zmqstream read this file, too. Its syntax is that of Python 2.7, and
+there it only hands on to the sitecustomize that it hides.
+"""
+# mypy: allow-untyped-defs, allow-untyped-calls, no-check-untyped-defs
 
 import os
 import sys
-
-TYPE_CHECKING = False  # of `typing`, which takes 2 ms to import
-if TYPE_CHECKING:
-    from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -20,13 +18,13 @@ class InstallFirst:
     """Finds nothing itself."""
 
     @classmethod
-    def find_spec(cls, fullname: str, path: Any, target: Any = None) -> Any:
+    def find_spec(cls, fullname, path, target=None):
         if fullname != "zmq.eventloop" and not fullname.startswith("zmq.eventloop."):
             return None
         for finder in sys.meta_path[sys.meta_path.index(cls) + 1 :]:
             if not hasattr(finder, "find_spec"):
                 continue
-            spec: Any = finder.find_spec(fullname, path, target)
+            spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 # Finders run under Python's one import lock: to import zmqstream here could wait
                 # for ever for another thread that imports it, or something of it.
@@ -39,13 +37,13 @@ class InstallFirst:
 class Loader:
     """Installs zmqstream before a module is executed."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader):
         self.loader = loader
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self.loader, name)
 
-    def exec_module(self, module: Any) -> None:
+    def exec_module(self, module):
         module.__loader__ = module.__spec__.loader = self.loader
         install = _find_install()
         install()
@@ -55,15 +53,15 @@ class Loader:
         install()  # in `module`, which another thread may have found before the first one
 
 
-def _find_install() -> Any:
+def _find_install():
     try:
         import zmqstream
     except ImportError as error:
         import warnings
 
         warnings.warn(
-            f"this program was started by `python -m zmqstream run` and uses pyzmq's ZMQStream "
-            f"all the same: {sys.executable} cannot import zmqstream ({error})",
+            "this program was started by `python -m zmqstream run` and uses pyzmq's ZMQStream "
+            "all the same: " + sys.executable + " cannot import zmqstream (" + str(error) + ")",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -71,8 +69,11 @@ def _find_install() -> Any:
     return zmqstream.install
 
 
-def _run_the_other() -> None:
-    """Import the sitecustomize that Python would have found without this folder."""
+def _run_the_other():
+    """Import the sitecustomize that Python would have found without this folder.
+
+    Where there is none this is an ImportError, which Python expects and ignores.
+    """
     places = [i for i, entry in enumerate(sys.path) if os.path.abspath(entry or ".") == HERE]
     entries = [(i, sys.path[i]) for i in places]
     for i in reversed(places):
@@ -80,15 +81,12 @@ def _run_the_other() -> None:
     ours = sys.modules.pop("sitecustomize", None)
     try:
         import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
-        if error.name != "sitecustomize":
-            raise
-        if ours is not None:
-            sys.modules["sitecustomize"] = ours
     finally:
         for i, entry in entries:  # programs make the PYTHONPATH of their children of it
             sys.path.insert(i, entry)
+        del ours  # last: Python 2 empties a module to which nothing refers
 
 
-sys.meta_path.insert(0, InstallFirst)
+if sys.version_info >= (3, 10):  # noqa: UP036  older Pythons do read this
+    sys.meta_path.insert(0, InstallFirst)
 _run_the_other()
