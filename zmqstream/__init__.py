@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from zmqstream import _pyzmq  # noqa: F401  first: it explains a pyzmq that does not fit
+from zmqstream import _built, _pyzmq  # noqa: F401  first: they explain what does not fit
 from zmqstream._core import MessageDropped, MessageExpired, MultipartMessageError, QueueFull
 from zmqstream.stats import LoopStats, StreamStats
 from zmqstream.stream import ZMQStream

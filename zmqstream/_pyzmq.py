@@ -6,6 +6,9 @@ would fail with a message about sizes in bytes that helps nobody, or not fail at
 
 from __future__ import annotations
 
+import os
+import sys
+
 import zmq
 
 NEEDED = 27  # the first pyzmq whose C structures are these
@@ -30,7 +33,15 @@ def check(version: str, backend: str) -> None:
 check(zmq.pyzmq_version(), zmq.backend.Frame.__module__)
 
 try:
-    from zmqstream import _core  # noqa: F401
+    import zmqstream._core  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "zmqstream._core":
+        raise
+    raise ImportError(
+        f"zmqstream in {os.path.dirname(__file__)} has no compiled core for {sys.executable}: "
+        "pip install --force-reinstall --no-cache-dir zmqstream",
+        name="zmqstream",
+    ) from None
 except ValueError as error:  # Cython: a structure has another size than at compile time
     raise ImportError(
         f"zmqstream was built for another pyzmq than the installed {zmq.pyzmq_version()} "
