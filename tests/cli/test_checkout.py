@@ -13,8 +13,8 @@ import pytest
 import zmq
 
 import zmqstream
-from cli.commands import TIMEOUT
-from zmqstream import _cli
+from support.commands import TIMEOUT
+from zmqstream._cli import dispatch
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(zmqstream.__file__).resolve().parent
@@ -146,11 +146,11 @@ class TestCommands:
 def test_what_dev_py_names():
     """All commands, and the README no other ones."""
     text = (ROOT / "dev.py").read_text(encoding="utf-8").partition('"""')[2].partition('"""')[0]
-    for name in _cli.COMMANDS:
+    for name in dispatch.COMMANDS:
         assert re.search(rf"\b{name}\b", text), name
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"python3 dev\.py ([a-z]+)", readme))
-    assert {"demo", "test", "bench", "run", "info"} <= named <= {"demo", "test", *_cli.COMMANDS}
+    assert {"demo", "test", "bench", "run", "info"} <= named <= {"demo", "test", *dispatch.COMMANDS}
 
 
 def test_without_a_command():

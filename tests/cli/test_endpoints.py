@@ -6,7 +6,7 @@ import socket
 import pytest
 import zmq
 
-from cli.commands import ANY_PORT
+from support.commands import ANY_PORT
 from zmqstream._cli import Failure, endpoints
 
 BOTH = ("bind", "connect")

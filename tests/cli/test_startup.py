@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import TIMEOUT
+from support.commands import TIMEOUT
 from zmqstream._cli.run import STARTUP
 
 OLDER = ("2.7", "3.5", "3.6", "3.7", "3.8", "3.9")
