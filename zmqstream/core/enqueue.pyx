@@ -63,7 +63,8 @@ cdef inline int send_whole(Stream self, object frames, int flags, Delivery deliv
         if not make_room(self, frames, size, delivery, False):
             return 0
         check_usable(self)  # again: where a drop is logged anything may run
-    return enqueue(self, frames, size, flags, delivery)
+    enqueue(self, frames, size, flags, delivery)
+    return self.out.check_high()
 
 
 cdef inline int enqueue(
@@ -172,7 +173,7 @@ cdef int close_for_senders(Stream self) except -1:
 
 cdef int collect_mail(Stream self) except -1:
     """Move what other threads have sent into the outbox."""
-    cdef object letters, frames, failure
+    cdef object letters, frames
     cdef Delivery delivery
     cdef Py_ssize_t size, dropped
     cdef int flags
@@ -182,17 +183,14 @@ cdef int collect_mail(Stream self) except -1:
         log_drop(self)
     while letters:
         frames, size, flags, delivery = letters.popleft()
-        failure = None
         try:
             if self.out.policy == WAIT or not self.out.is_full(size) or make_room(
                 self, frames, size, delivery, True
             ):
                 collect_letter(self, frames, size, flags, delivery)
-        except MemoryError as error:
-            failure = error
-        if failure is not None:
+        except MemoryError:
             self.counts.errors += 1
-            report_outcome(self, frames, delivery, failure, False)
+            report_outcome(self, frames, delivery, zmq_error(ENOMEM), False)
     return 0
 
 
@@ -200,7 +198,8 @@ cdef int collect_letter(
     Stream self, object frames, Py_ssize_t size, int flags, Delivery delivery
 ) except -1:
     if self.state < CLOSED:
-        return enqueue(self, frames, size, flags, delivery)
+        enqueue(self, frames, size, flags, delivery)
+        return self.out.check_high()
     # close() is at work, and hands it over
     self.out.put(frames, size, flags, delivery)
     zs_count(ZS_QUEUED, 1)

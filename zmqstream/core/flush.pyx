@@ -77,7 +77,9 @@ cdef int flush_receive(Stream self) except -1:
         if size < 0:
             ending = receive_failed(self, -size)
             return ending
+        zs_count(ZS_GIVEN_UP, 1)  # until it is whole
         message = whole_message(self, &msg, size, receiver is None or receiver.copy)
+        zs_count(ZS_GIVEN_UP, -1)
     finally:
         lib.msg_close(&msg)
         zs_count(ZS_MSGS, -1)

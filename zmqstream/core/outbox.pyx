@@ -25,12 +25,14 @@ cdef class Outbox:
 
     cpdef int put(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1:
         """Add a message behind the others."""
-        self.ring.push(frames, size, flags, delivery)
+        if delivery is None and self.ring.count < self.ring.capacity:
+            self.ring.append(frames, size, flags)
+        else:
+            self.ring.push(frames, size, flags, delivery)
         self.queued += 1
         self.queued_bytes += size
         if self.queued > self.peak_queued:
             self.peak_queued = self.queued
-        self.check_high()
         return 0
 
     cpdef object take(self, Ring ring):
@@ -48,7 +50,7 @@ cdef class Outbox:
         cdef PyObject *frames
         self.queued -= 1
         self.queued_bytes -= ring.oldest().size
-        frames = ring.pop_frames()
+        frames = ring.advance() if ring.count > 1 and ring.tombstones == 0 else ring.pop_frames()
         if ring is not self.ring:
             self.unparked(ring)
         Py_XDECREF(frames)  # last: a destructor may run
@@ -127,6 +129,7 @@ cdef class Outbox:
             self.queued + 1 > self.high or self.queued_bytes + size > self.high_bytes)
 
     cdef inline int check_high(self) noexcept:
+        """To be called when a message was put that counts: see whether it is above `high`."""
         if self.queued > self.high or self.queued_bytes > self.high_bytes:
             self.above_high = True
         return 0

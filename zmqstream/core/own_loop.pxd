@@ -7,7 +7,7 @@ cdef class OwnLoopReactor(Reactor):
     cdef public object on_poll  # called before (True) and after (False) each poll, and in close() (None)
     cdef object loop_ready      # asyncio's queue of handles; None: unknown, see has_news()
     # asyncio's heap of timers at the beginning of select(), its length and its head
-    cdef object timers
+    cdef list timers            # None: unknown
     cdef Py_ssize_t timer_count
     cdef object timer_head
 

@@ -230,9 +230,10 @@ cdef class OwnLoopReactor(Reactor):
 
     cdef bint has_news(self) except -1:
         """Whether asyncio would do anything but come straight back with the same timeout."""
-        if self.loop_ready is None or len(self.loop_ready) or self.loop._stopping:
+        # While we poll, asyncio replaces its heap of timers only in a loop that runs inside a callback;
+        # and that loop's select() has forgotten `timers` when it returned.
+        if self.timers is None or len(self.loop_ready) or len(self.timers) != self.timer_count:
             return True
-        timers = self.loop._scheduled
-        if timers is not self.timers or len(timers) != self.timer_count:
+        if self.timer_count > 0 and self.timers[0] is not self.timer_head:
             return True
-        return self.timer_count > 0 and timers[0] is not self.timer_head
+        return self.loop._stopping

@@ -66,30 +66,42 @@ cdef list whole_message(Stream self, zmq_msg_t *msg, int size, bint copy):
     begins at its own first frame.
     """
     cdef list message
-    zs_count(ZS_GIVEN_UP, 1)  # until it is whole
     if copy and not lib.msg_more(msg):
         message = [bytes_in(msg, size)]
         self.counts.bytes_in += PyBytes_GET_SIZE(message[0])
-    else:
-        message = message_in(self.sock.handle, msg, size, copy, &self.counts.bytes_in)
-    zs_count(ZS_GIVEN_UP, -1)
-    return message
-
-
-cdef list append_message(Stream self, list messages, zmq_msg_t *msg, int size, bint copy):
-    """whole_message(), appended to `messages` if there is such a list; a lost one is reported: None."""
-    cdef object failure
-    cdef list message = None
-    try:
-        message = whole_message(self, msg, size, copy)
-        if messages is not None:
-            messages.append(message)
         return message
+    return message_in(self.sock.handle, msg, size, copy, &self.counts.bytes_in)
+
+
+cdef list message_or_report(Stream self, zmq_msg_t *msg, int size, bint copy):
+    """As whole_message(), for the less frequent cases. A lost message is reported: None."""
+    cdef object failure
+    try:
+        return message_in(self.sock.handle, msg, size, copy, &self.counts.bytes_in)
     except Exception as error:
-        zs_count(ZS_GIVEN_UP, message is not None)
         failure = error
-    report(self.reactor.loop, "receiving", self, None, failure)
+    report_lost(self, failure)
     return None
+
+
+cdef bint append_or_report(
+    Stream self, list messages, zmq_msg_t *msg, int size, bint copy
+) except -1:
+    """Append the message whose first frame is in `msg`. Returns whether it did; a loss is reported."""
+    cdef object failure
+    try:
+        messages.append(whole_message(self, msg, size, copy))
+        return True
+    except Exception as error:
+        failure = error
+    report_lost(self, failure)
+    return False
+
+
+cdef int report_lost(Stream self, object error) except -1:
+    """There was no memory for a message that libzmq gave."""
+    zs_count(ZS_GIVEN_UP, 1)
+    return report(self.reactor.loop, "receiving", self, None, error)
 
 
 cdef inline int release_large(zmq_msg_t *msg, int size) noexcept:
@@ -197,7 +209,7 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
                 replace_only_item(single, frame)
                 args[last] = single
             else:
-                message = append_message(self, None, &msg, size, copy)
+                message = message_or_report(self, &msg, size, copy)
                 if message is None:
                     return MORE
                 args[last] = <PyObject *> message
@@ -316,7 +328,7 @@ cdef int fill_batch(Stream self, Receiver receiver, list batch, Budget *budget) 
             size = receive(self, &msg)
             if size < 0:
                 return MORE if size != -EAGAIN and batch else receive_failed(self, -size)
-            if append_message(self, batch, &msg, size, receiver.copy) is None:
+            if not append_or_report(self, batch, &msg, size, receiver.copy):
                 return MORE
             release_large(&msg, size)
             if budget_spend(budget):
@@ -374,7 +386,9 @@ cdef list receive_one(Stream self, bint copy):
                 if size == -ENOTSOCK:
                     check_open(self)
             raise zmq_error(-size)
+        zs_count(ZS_GIVEN_UP, 1)  # until it is whole
         message = whole_message(self, &msg, size, copy)
+        zs_count(ZS_GIVEN_UP, -1)
         zs_count(ZS_DELIVERED, 1)
         return message
     finally:

@@ -30,11 +30,12 @@ cdef class Ring:
     cdef readonly bytes peer    # whom parked messages wait for, a routing id; or None
 
     cpdef int push(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1
+    cdef Entry *append(self, object frames, Py_ssize_t size, int flags) noexcept
     cdef int make_deliveries(self) except -1
     cdef int grow(self) except -1
     cpdef object pop(self)
     cdef PyObject *pop_frames(self) noexcept
-    cdef int advance(self) noexcept
+    cdef PyObject *advance(self) noexcept
     cpdef Delivery first_delivery(self)
     cpdef Delivery take_delivery(self)
     cdef Entry *oldest(self) noexcept

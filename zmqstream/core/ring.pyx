@@ -43,23 +43,27 @@ cdef class Ring:
         PyMem_Free(self.entries)
 
     cpdef int push(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1:
-        cdef Entry *entry
         if delivery is not None and self.deliveries is None:
             self.make_deliveries()
         if self.count == self.capacity:
             self.grow()
-        entry = &self.entries[(self.head + self.count) & (self.capacity - 1)]
-        entry.size = size
-        entry.flags = flags
-        entry.has_delivery = delivery is not None
         if delivery is not None:
             self.deliveries.append(delivery)
             delivery.ring = self
             delivery.place = self.first + self.count
+        self.append(frames, size, flags).has_delivery = delivery is not None
+        return 0
+
+    cdef inline Entry *append(self, object frames, Py_ssize_t size, int flags) noexcept:
+        """As push(), where there is room, of a message without a Delivery."""
+        cdef Entry *entry = &self.entries[(self.head + self.count) & (self.capacity - 1)]
         Py_INCREF(frames)
         entry.frames = <PyObject *> frames
+        entry.size = size
+        entry.flags = flags
+        entry.has_delivery = False
         self.count += 1
-        return 0
+        return entry
 
     cdef int make_deliveries(self) except -1:
         """Not before the first is needed: an empty deque has 760 bytes, as much as a stream."""
@@ -88,8 +92,7 @@ cdef class Ring:
 
     cdef inline PyObject *pop_frames(self) noexcept:
         """As pop(): the reference is the caller's."""
-        cdef PyObject *frames = self.oldest().frames
-        self.advance()
+        cdef PyObject *frames = self.advance()
         while self.count and self.oldest().frames is NULL:
             self.tombstones -= 1
             self.deliveries.popleft()
@@ -102,11 +105,13 @@ cdef class Ring:
                 self.capacity = 0
         return frames
 
-    cdef inline int advance(self) noexcept:
+    cdef inline PyObject *advance(self) noexcept:
+        """Remove the oldest entry. Returns its frames."""
+        cdef PyObject *frames = self.oldest().frames
         self.head = (self.head + 1) & (self.capacity - 1)
         self.first += 1
         self.count -= 1
-        return 0
+        return frames
 
     cpdef Delivery first_delivery(self):
         """The oldest message's Delivery, left where it is; None for most messages."""
