@@ -188,7 +188,9 @@ class ZMQStream(_core.Stream):
         `event` is a dict: `event`, a `zmq.Event`; `value`, an int whose meaning depends on it (a
         descriptor, an error code, an interval in milliseconds); `endpoint`, bytes. See
         zmq_socket_monitor(3). It ends with the stream, or with None. It is called as on_recv()'s
-        callback is.
+        callback is. Events wait while the loop is stopped or busy, any number of them, and nothing
+        else waits for that: neither the socket, nor its context, nor close(). The loop delivers one
+        event in each iteration.
 
         Parameters
         ----------
@@ -211,7 +213,7 @@ class ZMQStream(_core.Stream):
         self._set_monitor(None)
         if callback is not None:
             context = contextvars.copy_context()
-            self._set_monitor(_monitor.Monitor(self, ZMQStream, callback, context, events))
+            self._set_monitor(_monitor.Monitor(self, callback, context, events))
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ def test_one_that_cannot_be_watched_leaves_nothing(backend, monitored, monkeypat
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("zmqstream.stream.ZMQStream", fail)
+        patch.setattr("zmqstream._monitor._Reader", fail)
         with pytest.raises(MemoryError):
             stream.on_monitor(events.append)
     stream.on_monitor(events.append)
