@@ -120,14 +120,14 @@ def main():
     backends = options.backends or names
     if options.episode:
         return show(backends[0], options.episode)
-    columns = ("operations", "received", *KINDS, "seconds")
+    columns = ("operations", "received", "events", *KINDS, "seconds")
     rows = [("backend", *columns)]
     for name in backends:
         counts = soak(name, options.operations, options.seed)
         rows.append((name, *(f"{counts[column]:,}" for column in columns)))
     for row in rows:
         print(f"{row[0]:18}", *(f"{cell:>10}" for cell in row[1:]))
-    return int(any(cell != "0" for row in rows[1:] for cell in row[3:-1]))
+    return int(any(cell != "0" for row in rows[1:] for cell in row[4:-1]))
 
 
 if __name__ == "__main__":

@@ -16,5 +16,7 @@ What a stream drops (flow.py), what expires and what a task takes back has gone 
 so, and the model hears of it later. Until then others may overtake it; then it must have exactly
 one outcome, and not arrive unless that says so. tally.py compares the outcomes with stats().
 
+monitor.py has the events of the streams' sockets, and binds endpoints so that there are some.
+
 test_model.py lets hypothesis choose the actions, tools/soak.py a seed.
 """

@@ -16,6 +16,7 @@ import zmq
 from model.callbacks import ERRORS
 from model.flow import Limit, TellRoom
 from model.links import LINKS, Link
+from model.monitor import Bind, TellEvents
 from model.tasks import Await, Cancel, Drain, Finish, SendAwaited
 
 SIZES = (0, 1, 20, 33, 34, 100, 600, 20_000)
@@ -388,9 +389,9 @@ class Quiet(NamedTuple):
 
 IN_CALLBACKS = (
     Send, Send, PeerSend, PeerSend, PeerReceive, Receive, Pause, Tell, Touch, Flush, Flush, Close,
-    Connect, Limit, TellRoom, SendAwaited, Await, Drain, Cancel, Finish,
+    Connect, Limit, TellRoom, SendAwaited, Await, Drain, Cancel, Finish, TellEvents, Bind,
 )  # fmt: skip
 EVERYWHERE = (
     Run, Send, PeerSend, Receive, Plan, Quiet, Flush, Touch, Pause, Tell, Soon, PeerReceive,
-    Connect, Close, Open, Limit, TellRoom, SendAwaited, Await, Drain, Cancel,
+    Connect, Close, Open, Limit, TellRoom, SendAwaited, Await, Drain, Cancel, TellEvents, Bind,
 )  # fmt: skip

@@ -65,6 +65,7 @@ class Link:
             self.bound, self.others = self.peers[0], [self.hub]
         name = f"inproc://model-{next(_addresses)}"
         self.bound.socket.bind("tcp://127.0.0.1:*" if self.tcp else name)
+        self.endpoint = self.bound.socket.last_endpoint.decode()
         if self.connected:
             self.connect()
         if spec.raw and peers_send and self.connected:
@@ -86,7 +87,7 @@ class Link:
             used = end.socket
             if isinstance(end, Stream) and end.stream is not None:
                 used, end.raw_use = end.stream, True
-            used.connect(self.bound.socket.last_endpoint.decode())
+            used.connect(self.endpoint)
         for end in [self.hub, *self.peers]:
             if end.kind == zmq.SUB:
                 end.socket.subscribe(b"")

@@ -9,6 +9,7 @@ import zmq
 
 from model.callbacks import ERRORS, Callback, Closing, Flush, Leave
 from model.ends import ensure
+from model.monitor import Monitored
 from model.outbox import Sender
 
 TCP_LINGER = 2000  # milliseconds
@@ -27,6 +28,7 @@ class Stream(Sender):
         self.waiters = deque()  # tasks that await messages
         self.bounded = []  # Callbacks of on_recv whose coroutines close() cancels
         self.plans = deque()  # what the next callbacks do
+        self.monitored = Monitored(self)
         self.finishing = False  # aclose() has begun
         self.checked = False  # after it was closed
         self.raw_use = False  # somebody used its raw socket, or it was awaited
@@ -120,6 +122,9 @@ class Stream(Sender):
 
     def on_drain(self, callback):
         self.flow.drained(callback)
+
+    def on_monitor(self, callback, event):
+        self.monitored.came(callback, event)
 
     def on_close(self, callback):
         ensure(callback is self.closer, self, "called an old close callback")
@@ -266,7 +271,7 @@ class Stream(Sender):
             under_way = [m for p in self.ins if not p.optional for lane in p.lanes for m in lane]
             if len(under_way) > self.dropped:
                 return f"{self} has not got {under_way[:5]}"
-        return super().unmet()
+        return self.monitored.unmet() or super().unmet()
 
     def check(self):
         if not self.world.backend.reference and not self.checked:
