@@ -7,6 +7,7 @@ _core.pxd.
 """
 
 # ruff: noqa
+import functools  # no-cython-lint
 import importlib  # no-cython-lint
 import logging  # no-cython-lint
 import os  # no-cython-lint

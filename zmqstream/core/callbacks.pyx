@@ -120,8 +120,11 @@ cdef class CallbackRunner:
             if self.tasks is None:
                 self.tasks = set()
             self.tasks.add(task)
-            task.add_done_callback(owner._task_done)
+            task.add_done_callback(functools.partial(self._task_ended, owner))
         return 0
+
+    def _task_ended(self, owner, task):
+        self.task_ended(task, owner)
 
     cdef object start(self, object result, object function, object owner):
         """A task that awaits what a callback returned; None if that failed, which is reported."""

@@ -1,9 +1,5 @@
-# Errors: libzmq's codes become exceptions here and nowhere else, and what cannot be raised to
-# anyone is reported here.
-#
-# No `except` clause has a `return`, `break` or `continue`: where memory was too short to make the
-# exception a traceback, the code that Cython 3 makes of them crashes.
-
+# Errors: libzmq's codes become exceptions here and nowhere else. What cannot be raised to a caller is
+# reported here.
 
 _logger = logging.getLogger("zmqstream")
 
@@ -22,22 +18,21 @@ cdef object zmq_error(int code):
 
 
 cdef double number_of(object value, str what) except? -1:
-    """A number that a user gave, as one of seconds."""
+    """A number that a user gave."""
     if isinstance(value, (int, float)):
         return value
     raise TypeError(f"{what} must be a number, not {type(value).__name__}: {value!r:.60}")
 
 
 cdef int raise_pending() except -1:
-    """Turn the error that a C API call left behind into an ordinary exception."""
+    """Raise the exception that a C API call has left pending."""
     return -1
 
 
 cdef int report_pending(object loop, str what, object source, object callback) except -1:
-    """Report the exception that a user's callback has just raised, once, through the loop.
+    """Report the pending exception, once, through the loop.
 
-    KeyboardInterrupt and SystemExit are raised on, as asyncio does. Whatever the exception
-    handler raises of these two is, too; its other failures asyncio reports itself.
+    KeyboardInterrupt and SystemExit are raised on, as asyncio does.
     """
     try:
         raise_pending()
@@ -54,7 +49,7 @@ cdef bint is_tornado(object io_loop) except -1:
 
 
 cdef str name_of(object source):
-    """repr(), where it must not fail: a subclass may have one of its own."""
+    """repr(), which must not fail here: a subclass may have one of its own."""
     try:
         return repr(source)
     except Exception:

@@ -95,22 +95,18 @@ cdef class Reactor:
 
     cdef int watch(self, Source source) except -1:
         """Poll it, and note in `watched` by which descriptor. If it fails, it leaves nothing."""
-        raise NotImplementedError
 
     cdef int unwatch(self, Source source) except -1:
-        raise NotImplementedError
+        """Poll it no longer."""
 
     cdef int wake(self) except -1:
         """The loop is `sleeping`, and a source is ready or posted: have it look."""
-        raise NotImplementedError
 
     cdef int check_loop(self) except -1:
         """Notice a loop that was closed without telling us."""
-        return 0
 
     cdef int on_empty(self) except -1:
         """The last source has gone."""
-        return 0
 
     # -- members --------------------------------------------------------------------------------
 

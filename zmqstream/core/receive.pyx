@@ -174,19 +174,16 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
     cdef Receiver receiver = self.receiver
     cdef CallbackRunner runner = self.runner
     cdef Sweeper sweeper = self.reactor.sweeper
-    cdef object function = receiver.function
-    cdef object message = None
+    cdef object function = receiver.function, message = None
     cdef int size, changes = self.changes
     cdef bint copy = receiver.copy
     cdef PyObject *args[3]         # the first is room for a bound method's self
-    cdef Py_ssize_t last = 1       # where the message goes
+    cdef Py_ssize_t last = 2 if receiver.with_owner else 1  # where the message goes
     cdef PyObject *frame
     cdef PyObject *single = NULL   # a list of one frame, used again if nobody kept it
     cdef PyObject *result = NULL
     cdef int64_t began = 0
-    if receiver.with_owner:
-        args[1] = <PyObject *> self
-        last = 2
+    args[1] = <PyObject *> self
     lib.msg_init(&msg)
     zs_count(ZS_MSGS, 1)
     try:
@@ -201,10 +198,7 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
                 if single is NULL and frame is not NULL:
                     single = new_list(1)
                 if single is NULL or frame is NULL:
-                    zs_count(ZS_GIVEN_UP, 1)
-                    Py_XDECREF(frame)
-                    report_pending(self.reactor.loop, "receiving", self, None)
-                    return MORE
+                    return give_up(self, frame)
                 self.counts.bytes_in += size
                 replace_only_item(single, frame)
                 args[last] = single
@@ -223,14 +217,14 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
                 began = zs_now()
             result = PyObject_Vectorcall(
                 <PyObject *> function, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+            # a message ends with its callback
             if message is not None:
                 message = None
-            if single is not NULL:
-                if ZS_ONLY_OURS(single) and PyList_GET_SIZE(single) == 1:
-                    replace_only_item(single, new_none())  # a message ends with its callback
-                else:
-                    Py_XDECREF(single)
-                    single = NULL
+            if single is not NULL and ZS_ONLY_OURS(single) and PyList_GET_SIZE(single) == 1:
+                replace_only_item(single, new_none())
+            elif single is not NULL:
+                Py_DECREF(<object> single)
+                single = NULL
             if result is NULL:
                 report_pending(self.reactor.loop, "the on_recv callback", self, function)
             if began:
@@ -242,20 +236,26 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
                 Py_XDECREF(result)
                 result = NULL
 
-            if self.changes != changes or (receiver.max_concurrency and receiver_is_full(self)):
-                return MORE if budget_spend(budget) else LOOK_AROUND
-            if self.out.ring.count and self.write == TO_TRY:
+            if self.out.ring.count and self.write == TO_TRY and self.changes == changes:
                 if send_queued(self, budget):
                     return MORE
-                if self.changes != changes:
-                    return MORE if budget_spend(budget) else LOOK_AROUND
             if budget_spend(budget):
                 return MORE
+            if self.changes != changes or (receiver.max_concurrency and receiver_is_full(self)):
+                return LOOK_AROUND
     finally:
         lib.msg_close(&msg)
         zs_count(ZS_MSGS, -1)
         Py_XDECREF(single)
         Py_XDECREF(result)
+
+
+cdef int give_up(Stream self, PyObject *frame) except -1:
+    """There is no memory for a message of one frame, as the pending exception says."""
+    Py_XDECREF(frame)
+    zs_count(ZS_GIVEN_UP, 1)
+    report_pending(self.reactor.loop, "receiving", self, None)
+    return MORE
 
 
 cdef int receiver_returned(Stream self, object result, object function) except -1:

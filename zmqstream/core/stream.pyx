@@ -162,9 +162,6 @@ cdef class Stream(Source):
     def _loop_went_round(self):
         self.waiters.must_yield = False
 
-    def _task_done(self, task):
-        self.runner.task_ended(task, self)
-
     def _bounded_task_done(self, task):
         cdef bint resume = receiver_is_full(self)
         self.runner.task_ended(task, self)
