@@ -1,4 +1,4 @@
-"""The public parts of the compiled core. ZMQStream, in stream.py, is documented there."""
+"""The compiled core, as the Python modules use it. Stream is the base class of ZMQStream."""
 
 import asyncio
 import contextvars
@@ -12,7 +12,13 @@ from typing_extensions import Buffer, Self, disjoint_base
 
 _T_co = TypeVar("_T_co", covariant=True)
 _Bytes = Buffer | zmq.Frame
-_OnSend = Callable[[list[Any], Any], object]  # message, status
+_OnBytes = Callable[[list[bytes]], object] | None
+_OnFrames = Callable[[list[zmq.Frame]], object] | None
+_OnEither = Callable[[list[bytes] | list[zmq.Frame]], object] | None
+_OnBytesBatch = Callable[[list[list[bytes]]], object] | None
+_OnFramesBatch = Callable[[list[list[zmq.Frame]]], object] | None
+_OnEitherBatch = Callable[[list[list[bytes]] | list[list[zmq.Frame]]], object] | None
+_OnSend = Callable[[list[Any], Any], object] | None  # message, status
 
 class _Monitor(Protocol):
     def close(self) -> object: ...
@@ -74,23 +80,6 @@ class AwaitedMessage(Awaited[_T_co]): ...
 
 @disjoint_base
 class Stream(Source):
-    @property
-    def _lost(self) -> int: ...
-    def _begin_close(self, task: asyncio.Task[Any] | None) -> None: ...
-    def _end_close(self, task: asyncio.Task[Any] | None) -> None: ...
-    def _callback_tasks(self) -> set[asyncio.Future[Any]]: ...
-    def _set_monitor(self, monitor: _Monitor | None) -> None: ...
-    def _call_on_monitor(
-        self,
-        callback: Callable[[dict[str, Any]], object],
-        event: dict[str, Any],
-        context: contextvars.Context,
-    ) -> None: ...
-    @property
-    def io_loop(self) -> Any: ...
-    @property
-    def socket(self) -> zmq.Socket[bytes]: ...  # None when closed
-    def _open_socket(self) -> zmq.Socket[bytes]: ...
     def _open(
         self,
         socket: zmq.Socket[Any],
@@ -99,29 +88,24 @@ class Stream(Source):
         io_loop: Any,
         own_send: bool,
     ) -> None: ...
-    @overload
-    def on_recv(
+    def _where(self) -> tuple[str, str, str]: ...  # socket type, state, endpoint
+    def _call_on_monitor(
         self,
-        callback: Callable[[list[bytes]], object] | None,
-        copy: Literal[True] = True,
-        *,
-        max_concurrency: int | None = None,
+        callback: Callable[[dict[str, Any]], object],
+        event: dict[str, Any],
+        context: contextvars.Context,
     ) -> None: ...
     @overload
     def on_recv(
-        self,
-        callback: Callable[[list[zmq.Frame]], object] | None,
-        copy: Literal[False],
-        *,
-        max_concurrency: int | None = None,
+        self, callback: _OnBytes, copy: Literal[True] = True, *, max_concurrency: int | None = None
     ) -> None: ...
     @overload
     def on_recv(
-        self,
-        callback: Callable[[list[bytes] | list[zmq.Frame]], object] | None,
-        copy: bool,
-        *,
-        max_concurrency: int | None = None,
+        self, callback: _OnFrames, copy: Literal[False], *, max_concurrency: int | None = None
+    ) -> None: ...
+    @overload
+    def on_recv(
+        self, callback: _OnEither, copy: bool, *, max_concurrency: int | None = None
     ) -> None: ...
     def _on_recv_stream(
         self,
@@ -132,7 +116,7 @@ class Stream(Source):
     @overload
     def on_recv_batch(
         self,
-        callback: Callable[[list[list[bytes]]], object] | None,
+        callback: _OnBytesBatch,
         copy: Literal[True] = True,
         limit: int = 256,
         *,
@@ -141,7 +125,7 @@ class Stream(Source):
     @overload
     def on_recv_batch(
         self,
-        callback: Callable[[list[list[zmq.Frame]]], object] | None,
+        callback: _OnFramesBatch,
         copy: Literal[False],
         limit: int = 256,
         *,
@@ -150,7 +134,7 @@ class Stream(Source):
     @overload
     def on_recv_batch(
         self,
-        callback: Callable[[list[list[bytes]] | list[list[zmq.Frame]]], object] | None,
+        callback: _OnEitherBatch,
         copy: bool,
         limit: int = 256,
         *,
@@ -177,7 +161,7 @@ class Stream(Source):
         flags: int = 0,
         copy: bool = True,
         track: bool = False,
-        callback: _OnSend | None = None,
+        callback: _OnSend = None,
         *,
         timeout: float | None = None,
         **kwargs: Any,
@@ -188,12 +172,11 @@ class Stream(Source):
         flags: int = 0,
         copy: bool = True,
         track: bool = False,
-        callback: _OnSend | None = None,
+        callback: _OnSend = None,
         *,
         timeout: float | None = None,
         **kwargs: Any,
     ) -> None: ...
-    def sending(self) -> bool: ...
     def asend_multipart(
         self,
         msg: Iterable[_Bytes],
@@ -212,7 +195,8 @@ class Stream(Source):
         *,
         timeout: float | None = None,
     ) -> AwaitedSend: ...
-    def on_send(self, callback: _OnSend | None) -> None: ...
+    def sending(self) -> bool: ...
+    def on_send(self, callback: _OnSend) -> None: ...
     def _on_send_stream(self, callback: Callable[[Any, list[Any], Any], object] | None) -> None: ...
     def on_err(self, callback: Callable[[zmq.ZMQError], object] | None) -> None: ...
     def set_write_buffer_limits(
@@ -230,14 +214,24 @@ class Stream(Source):
     def on_drain(self, callback: Callable[[], object] | None) -> None: ...
     def drain(self) -> Awaited[None]: ...
     def _emptied(self) -> Awaited[None]: ...
+    def flush(self, flag: int = 3, limit: int | None = None) -> int: ...
     def set_turn_limits(self, messages: int = 256, seconds: float = 0.001) -> None: ...
     def set_callback_timing(self, enabled: bool) -> None: ...
     def _stats(self) -> tuple[Any, ...]: ...
-    def _where(self) -> tuple[str, str, str]: ...  # socket type, state, endpoint
-    def flush(self, flag: int = 3, limit: int | None = None) -> int: ...
+    @property
+    def io_loop(self) -> Any: ...
+    @property
+    def socket(self) -> zmq.Socket[bytes]: ...  # None when closed
+    def _open_socket(self) -> zmq.Socket[bytes]: ...
+    def _set_monitor(self, monitor: _Monitor | None) -> None: ...
     def close(self, linger: int | None = None) -> None: ...
     def closed(self) -> bool: ...
     def set_close_callback(self, callback: Callable[[], object] | None) -> None: ...
+    @property
+    def _lost(self) -> int: ...
+    def _begin_close(self, task: asyncio.Task[Any] | None) -> None: ...
+    def _end_close(self, task: asyncio.Task[Any] | None) -> None: ...
+    def _callback_tasks(self) -> set[asyncio.Future[Any]]: ...
 
 @final
 class SocketHandler(Source):
