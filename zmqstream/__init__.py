@@ -1,7 +1,7 @@
 """zmqstream: callback streams on ZeroMQ sockets, fast, fair and never deaf.
 
-`ZMQStream` is a drop-in for pyzmq's `zmq.eventloop.zmqstream.ZMQStream`; `IOLoop` and `EventLoop`
-are loops that dispatch it in C, and it works on any other asyncio loop, too.
+`ZMQStream` is a drop-in replacement for pyzmq's `zmq.eventloop.zmqstream.ZMQStream`. `IOLoop` and
+`EventLoop` are loops that dispatch streams in C. Streams work on other asyncio loops too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from zmqstream import _built, _pyzmq  # noqa: F401  first: they explain what does not fit
+from zmqstream import _built, _pyzmq  # noqa: F401  first: they explain why an import would fail
 from zmqstream._core import MessageDropped, MessageExpired, MultipartMessageError, QueueFull
 from zmqstream.stats import LoopStats, StreamStats
 from zmqstream.stream import ZMQStream
@@ -44,8 +44,8 @@ __all__ = [
     "uninstall",
 ]
 
-# Imported when they are asked for: with a loop comes asyncio, which takes longer than pyzmq.
-_LATER = {
+# Imported at first use: the loops import asyncio, which takes longer than importing pyzmq.
+_LAZY = {
     "DelayedCallback": "zmqstream.ioloop",
     "EventLoop": "zmqstream.eventloop",
     "IOLoop": "zmqstream.ioloop",
@@ -61,16 +61,16 @@ _LATER = {
 }
 
 
-if not TYPE_CHECKING:  # who checks types has the names above, and is told of others
+if not TYPE_CHECKING:  # type checkers see the imports above, and should report unknown names
 
     def __getattr__(name: str) -> Any:
-        if name not in _LATER:
+        if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(_LATER[name])
+        module = importlib.import_module(_LAZY[name])
         value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
         globals()[name] = value
         return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LAZY})

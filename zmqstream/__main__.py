@@ -1,4 +1,4 @@
-"""python -m zmqstream: see `python -m zmqstream --help`, and zmqstream/_cli."""
+"""python -m zmqstream: see `python -m zmqstream --help`. The code is in zmqstream/_cli."""
 
 from zmqstream._cli.dispatch import main
 

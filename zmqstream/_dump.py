@@ -1,4 +1,4 @@
-"""dump(): the streams of a loop, as a table."""
+"""dump(): prints the streams of a loop as a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import Any, TextIO
 
 from zmqstream import _core
-from zmqstream.eventloop import _present_reactor, open_streams
+from zmqstream.eventloop import asyncio_loop_of, existing_reactor, open_streams
 from zmqstream.ioloop import IOLoop
 from zmqstream.stats import LoopStats, StreamStats
 
@@ -24,27 +24,27 @@ COUNTS = {  # heading: field of StreamStats
     "cut": "turns_cut",
     "repaired": "repaired",
 }
-HEADINGS = ("socket", "endpoint", "state", "receives", *COUNTS)
-TEXTS = 4  # of these columns, the first
+TEXT_HEADINGS = ("socket", "endpoint", "state", "receives")
+HEADINGS = (*TEXT_HEADINGS, *COUNTS)
 
 
 def dump(loop: Any = None, file: TextIO | None = None) -> None:
-    """Print the open streams of a loop as a table: for a look at a program that is stuck.
+    """Print the open streams of a loop as a table, to find out why a program is stuck.
 
-    Nothing is changed, woken or created by it. Call it in the loop's own thread, where a signal
-    handler or a debugger will do.
+    dump() changes, wakes and creates nothing. Call it in the loop's thread; a signal handler or a
+    debugger can do so.
 
     Parameters
     ----------
     loop : zmqstream.IOLoop, tornado.ioloop.IOLoop or asyncio.AbstractEventLoop, optional
-        By default the loop that runs, or else `IOLoop.current()`.
+        By default the running loop, or else `IOLoop.current()`.
     file : text file, optional
         By default `sys.stderr`.
 
     Raises
     ------
     TypeError
-        `loop` is no loop.
+        `loop` is not an event loop.
     """
     print(table(loop), file=sys.stderr if file is None else file)
 
@@ -54,20 +54,15 @@ def table(loop: Any) -> str:
         loop = asyncio._get_running_loop() or IOLoop.current(instance=False)
     if loop is None:
         return "no streams: there is no current loop"
-    asyncio_loop = getattr(loop, "asyncio_loop", loop)
-    if not isinstance(asyncio_loop, asyncio.AbstractEventLoop):
-        raise TypeError(
-            "loop must be an IOLoop of zmqstream's or Tornado's, or an asyncio event loop, "
-            f"not {type(loop).__name__}: {loop!r}"
-        )
-    reactor = _present_reactor(asyncio_loop)
+    asyncio_loop = asyncio_loop_of(loop, "loop", closed=True)
+    reactor = existing_reactor(asyncio_loop)
     streams = open_streams(asyncio_loop)
     if reactor is None or not streams:
         return f"no streams on {asyncio_loop!r}"
     rows = sorted(map(row, streams))
     widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
     counts = LoopStats(*reactor.stats())._asdict()
-    del counts["streams"]  # it counts the sockets of add_handler(), too
+    del counts["streams"]  # it includes the sockets of add_handler()
     number = f"{len(streams)} stream{'s' * (len(streams) > 1)}"
     return "\n".join(
         (
@@ -88,7 +83,7 @@ def row(stream: _core.Stream) -> tuple[str, ...]:
 
 def line(cells: tuple[str, ...], widths: list[int]) -> str:
     padded = [
-        cell.ljust(width) if column < TEXTS else cell.rjust(width)
+        cell.ljust(width) if column < len(TEXT_HEADINGS) else cell.rjust(width)
         for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(padded).rstrip()

@@ -1,15 +1,15 @@
-"""ZMQStream.on_monitor(): the events of a socket itself.
+"""ZMQStream.on_monitor(): the events of a stream's socket, delivered by the stream's loop.
 
-libzmq sends these events through a PAIR. Three facts about that PAIR decide what happens here.
+libzmq sends these events through a PAIR. Three facts about that PAIR shape this module.
 
-- The send blocks, and libzmq holds the monitor's mutex meanwhile. It happens in libzmq's I/O
-  thread, which serves the whole context, and in bind(), unbind() and their like. So our end has no
-  high-water mark: the send never waits for a reader.
+- The send blocks, while libzmq holds the monitor's mutex. It happens in libzmq's I/O thread, which
+  serves the whole context, and in functions such as bind() and unbind(). So our end has no
+  high-water mark, and the send never waits for a reader.
 - The send also waits while our end is missing. So our end is connected before the monitor begins.
   It stays open until libzmq has closed its own end, or until the context is terminated.
 - That can be long after the stream was closed or collected, and while its loop is stopped. So no
-  stream and no loop owns our end. One thread of the process reads all of them, and closes each
-  when libzmq is done with it. The thread ends with the last of them.
+  stream and no loop owns our end. One thread of the process reads all PAIRs, and closes each PAIR
+  when libzmq has closed its end. The thread ends with the last PAIR.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """The monitor of a stream's socket, and the events that its callback has not yet been given."""
+    """The monitor of a stream's socket, and its undelivered events."""
 
     def __init__(
         self,
@@ -46,34 +46,34 @@ class Monitor:
         context: contextvars.Context,
         events: int,
     ) -> None:
-        self.stream = weakref.ref(stream)  # not a cycle, which would delay the end of a stream
+        self.stream = weakref.ref(stream)  # no cycle, which would delay the end of the stream
         self.callback = callback
         self.context = context
         self.socket = stream._open_socket()
         self.loop = eventloop.asyncio_loop_of(stream.io_loop)
         self.pid = os.getpid()
         self.ended = False
-        self.lock = threading.Lock()  # for the two attributes that follow
+        self.lock = threading.Lock()  # guards the next two attributes
         self.messages: collections.deque[list[bytes]] = collections.deque()
-        self.scheduled = False  # whether the loop has been asked to call deliver()
+        self.scheduled = False  # whether deliver() is scheduled
         if _is_monitored(self.socket):
             raise RuntimeError(f"on_monitor: the socket is monitored already: {stream!r}")
         _begin(self, events)
         _monitors[self.socket.underlying] = self
 
     def arrived(self, message: list[bytes]) -> None:
-        """Have the loop deliver an event. Called in the thread that reads."""
+        """Schedule the delivery of an event. The reading thread calls it."""
         with self.lock:
             if self.ended or self.loop.is_closed():
                 return
             self.messages.append(message)
             if not self.scheduled:
-                with contextlib.suppress(RuntimeError):  # the loop has been closed since
+                with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                     self.loop.call_soon_threadsafe(self.deliver)
                     self.scheduled = True
 
     def deliver(self) -> None:
-        """Give the callback one event. One an iteration, so that a flood delays no stream."""
+        """Deliver one event. One in each iteration, so that a flood does not delay streams."""
         stream = self.stream()
         if stream is None or self.ended or self.pid != os.getpid():
             return
@@ -84,11 +84,11 @@ class Monitor:
                 self.scheduled = True
             message = self.messages.popleft()
         event: dict[str, Any] = dict(parse_monitor_message(message))
-        event["value"] = int(event["value"])  # pyzmq makes an Event of every number
+        event["value"] = int(event["value"])  # pyzmq makes an Event of any number
         stream._call_on_monitor(self.callback, event, self.context)
 
     def close(self) -> None:
-        """End the monitor. The thread that reads notices this, as it notices a direct close."""
+        """End the monitor. The reading thread notices it, as it notices that the socket closes."""
         self.ended = True
         if self.pid == os.getpid() and not self.socket.closed:
             with contextlib.suppress(zmq.ZMQError):  # a terminated context has ended it
@@ -96,11 +96,11 @@ class Monitor:
 
 
 def check_events(events: Any) -> int:
-    """What on_monitor() was asked for, as an int."""
+    """Return the `events` of on_monitor() as an int. Raises TypeError or ValueError."""
     if not isinstance(events, int):
         raise TypeError(f"on_monitor: events must be an int, not {type(events).__name__}")
     if events <= 0:
-        raise ValueError(f"on_monitor: events must be some of zmq.EVENT_ALL: {events}")
+        raise ValueError(f"on_monitor: events must be flags of zmq.EVENT_ALL: {events}")
     return int(events)
 
 
@@ -109,21 +109,21 @@ _monitors: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictiona
 
 
 def _is_monitored(socket: zmq.Socket[Any]) -> bool:
-    """Whether the socket has a monitor. libzmq would end it without a word for a second one."""
-    theirs = socket._monitor_socket
+    """Whether the socket has a monitor. A second monitor would silently end the first one."""
+    pyzmqs = socket._monitor_socket
     ours = _monitors.get(socket.underlying)
-    return (theirs is not None and not theirs.closed) or (
+    return (pyzmqs is not None and not pyzmqs.closed) or (
         ours is not None and not ours.ended and not ours.socket.closed
     )
 
 
 def _begin(monitor: Monitor, events: int) -> None:
-    """Have libzmq send the events of the monitor's socket to a PAIR that the thread reads."""
+    """Make libzmq send the events of the monitor's socket to a PAIR that the thread reads."""
     global _reader
-    # The name is new each time: libzmq frees a name some time after its socket was closed.
+    # Every monitor gets a new name, because libzmq frees a name only after some time.
     endpoint = f"inproc://zmqstream-monitor-{os.getpid()}-{next(_names)}"
-    # By its address: our end must not keep the context alive, and Context.destroy() must not know
-    # our end, as it would close it in the middle of a read.
+    # A shadow: our end must not keep the context alive, and Context.destroy() must not know our
+    # end, because it would close it in the middle of a read.
     context: zmq.Context[Any] = zmq.Context.shadow(monitor.socket.context.underlying)
     with _lock:
         if _reader is None:
@@ -142,7 +142,7 @@ def _begin(monitor: Monitor, events: int) -> None:
             with contextlib.suppress(zmq.ZMQError):
                 monitor.socket.monitor(None, 0)
             with contextlib.suppress(zmq.ZMQError):
-                pair.bind(endpoint)  # to itself: libzmq keeps a socket whose connection waits
+                pair.bind(endpoint)  # libzmq keeps a socket that still waits for its peer
             raise
         finally:
             _reader.wake()
@@ -153,7 +153,7 @@ class _Reader(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="zmqstream-monitors", daemon=True)
-        self.new: list[_Pair] = []  # those that the thread has not yet seen
+        self.new: list[_Pair] = []  # PAIRs that the thread has not seen yet
         self.resources = contextlib.ExitStack()
         try:
             self.selector = self.resources.enter_context(selectors.DefaultSelector())
@@ -166,7 +166,7 @@ class _Reader(threading.Thread):
             raise
 
     def wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is about to wake up
+        with contextlib.suppress(BlockingIOError):  # the thread is about to wake up
             self.waker.send(b"\0")
 
     def run(self) -> None:
@@ -179,7 +179,7 @@ class _Reader(threading.Thread):
                         self.read(key.data)
 
     def adopt(self) -> bool:
-        """Begin to read the new PAIRs. False if none is left at all: the thread ends."""
+        """Start reading the new PAIRs. Returns False if no PAIR is left, which ends the thread."""
         global _reader
         while True:
             with _lock:
@@ -194,7 +194,7 @@ class _Reader(threading.Thread):
                 self.read(pair)
 
     def read(self, pair: _Pair) -> None:
-        """Read what is there. Close the PAIR if libzmq has closed its own end."""
+        """Read the waiting events. Close the PAIR if libzmq has closed its own end."""
         ours, descriptor, monitor = pair
         try:
             while (events := int(ours.getsockopt(zmq.EVENTS))) & zmq.POLLIN:
@@ -205,20 +205,20 @@ class _Reader(threading.Thread):
                 del receiver
         except zmq.ContextTerminated:
             events = 0
-        if not events & zmq.POLLOUT:  # there is no other end any more
+        if not events & zmq.POLLOUT:  # the other end is closed
             self.selector.unregister(descriptor)
             ours.close()
 
 
 _Pair = tuple["zmq.Socket[bytes]", int, "weakref.ReferenceType[Monitor]"]
 
-_lock = threading.RLock()  # for the next, and for what it has not yet seen
+_lock = threading.RLock()  # guards _reader and its `new`
 _reader: _Reader | None = None
 _inherited: list[_Reader | None] = []
 
 
 def _after_fork_in_child() -> None:
-    """The thread is the parent's, and so are its sockets: keep them, and touch none of them."""
+    """Keep the parent's reader and its sockets alive, but do not use them."""
     global _lock, _reader
     _inherited.append(_reader)
     _lock = threading.RLock()

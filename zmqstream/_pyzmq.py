@@ -1,7 +1,7 @@
-"""Refuses a pyzmq that the compiled core cannot work with, before that is loaded.
+"""Refuses a pyzmq that the compiled core cannot work with, before the core is imported.
 
-The core uses pyzmq's Socket and Frame as C structures. Loaded with another layout of them, it
-would fail with a message about sizes in bytes that helps nobody, or not fail at all.
+The core uses pyzmq's Socket and Frame as C structures. If their layout differs, the import fails
+with an unhelpful message about sizes in bytes, or does not fail and the core is wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 import zmq
 
-NEEDED = 27  # the first pyzmq whose C structures are these
+NEEDED = 27  # the first pyzmq with these C structures
 
 
 def check(version: str, backend: str) -> None:
@@ -26,7 +26,7 @@ def check(version: str, backend: str) -> None:
         raise ImportError(
             f"zmqstream needs pyzmq's Cython backend and found pyzmq {version} running on "
             f"{backend.rpartition('.')[0] or backend}: unset PYZMQ_BACKEND, and use CPython with a "
-            "wheel of pyzmq: pip install --force-reinstall --only-binary pyzmq pyzmq"
+            "pyzmq wheel: pip install --force-reinstall --only-binary pyzmq pyzmq"
         )
 
 
@@ -42,8 +42,8 @@ except ModuleNotFoundError as error:
         "pip install --force-reinstall --no-cache-dir zmqstream",
         name="zmqstream",
     ) from None
-except ValueError as error:  # Cython: a structure has another size than at compile time
+except ValueError as error:  # Cython: the size of a structure differs from that at compile time
     raise ImportError(
-        f"zmqstream was built for another pyzmq than the installed {zmq.pyzmq_version()} "
+        f"zmqstream was not built for the installed pyzmq {zmq.pyzmq_version()} "
         f"({error}): pip install --force-reinstall --no-cache-dir zmqstream"
     ) from error

@@ -1,15 +1,15 @@
-"""install(): programs find this ZMQStream where they look for pyzmq's.
+"""install(): puts zmqstream's ZMQStream in the place of pyzmq's.
 
     import zmqstream
     zmqstream.install()
     from zmq.eventloop.zmqstream import ZMQStream  # zmqstream's
 
-Without a change to the program, and in its Python child processes too:
+This command does the same without a change to the program, in its Python child processes too:
 
     python -m zmqstream run -m MODULE ARGS
 
-Nothing is imported that the program does not import: where pyzmq's module (and Tornado with it) is
-not there yet, our class takes its place when it comes.
+install() does not import pyzmq's module, which would import Tornado. If the program imports that
+module later, an import hook replaces the class then.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
 
 __all__ = ["install", "uninstall"]
 
-HOME = "zmq.eventloop.zmqstream"  # where pyzmq defines it
-ALSO = "zmq.eventloop"  # where programs look for it, too
-GREEN = "zmq.green.eventloop.zmqstream"  # a subclass of pyzmq's, for gevent: it stays that
+MODULE = "zmq.eventloop.zmqstream"  # where pyzmq defines the class
+PACKAGE = "zmq.eventloop"  # where programs may import the class from, too
+GREEN = "zmq.green.eventloop.zmqstream"  # a subclass for gevent, which keeps pyzmq's class as base
 
-_theirs: Any = None  # pyzmq's class, while ours is in its place
+_original: Any = None  # pyzmq's class, while ours is in its place
 
 
 def install() -> None:
-    """Put ZMQStream where pyzmq's is found: `zmq.eventloop.zmqstream.ZMQStream` (and in
-    `zmq.eventloop`). `zmq.green` keeps pyzmq's. Idempotent.
+    """Replace pyzmq's `zmq.eventloop.zmqstream.ZMQStream` by zmqstream's, in `zmq.eventloop` too.
 
-    A RuntimeWarning names modules that have imported pyzmq's class before: they go on using it.
+    `zmq.green` keeps pyzmq's class. Idempotent. A RuntimeWarning names the modules that imported
+    pyzmq's class before this call: they continue to use it.
     """
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
-    for name in (HOME, ALSO):
+    for name in (MODULE, PACKAGE):
         if name in sys.modules:
-            _put(sys.modules[name])
-    if _theirs is not None:
-        late = sorted(_users_of(_theirs))
+            _replace_class(sys.modules[name])
+    if _original is not None:
+        late = sorted(_users_of(_original))
         if late:
             warnings.warn(
-                "zmqstream.install() came too late for these, which go on using pyzmq's ZMQStream: "
-                f"{', '.join(late)}; call it before they are imported, or run the program by "
+                "zmqstream.install() was called too late: these continue to use pyzmq's ZMQStream: "
+                f"{', '.join(late)}; call it before they are imported, or run the program with "
                 "`python -m zmqstream run`",
                 RuntimeWarning,
                 stacklevel=2,
@@ -60,54 +60,54 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Take back what install() did. Streams that exist, and modules that have imported ZMQStream
-    meanwhile, keep zmqstream's."""
-    global _theirs
+    """Undo install(). Existing streams, and modules that have imported ZMQStream since install(),
+    keep zmqstream's class."""
+    global _original
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
-    also = sys.modules.get(ALSO)
-    if getattr(also, "ZMQStream", None) is ZMQStream:
-        del also.ZMQStream  # type: ignore[union-attr]
-    home = sys.modules.get(HOME)
-    if _theirs is not None and home is not None:
-        home.ZMQStream = _theirs  # type: ignore[attr-defined]
-    _theirs = None
+    package = sys.modules.get(PACKAGE)
+    if getattr(package, "ZMQStream", None) is ZMQStream:
+        del package.ZMQStream  # type: ignore[union-attr]
+    module = sys.modules.get(MODULE)
+    if _original is not None and module is not None:
+        module.ZMQStream = _original  # type: ignore[attr-defined]
+    _original = None
 
 
-def _put(module: ModuleType) -> None:
-    global _theirs
-    found = getattr(module, "ZMQStream", None)
-    if found is ZMQStream:
+def _replace_class(module: ModuleType) -> None:
+    global _original
+    present = getattr(module, "ZMQStream", None)
+    if present is ZMQStream:
         return
-    if module.__name__ == HOME:
-        _theirs = found
+    if module.__name__ == MODULE:
+        _original = present
     module.ZMQStream = ZMQStream  # type: ignore[attr-defined]
 
 
-def _users_of(theirs: Any) -> Iterator[str]:
-    """What refers to pyzmq's class by itself: modules that imported it, and its subclasses."""
+def _users_of(original: Any) -> Iterator[str]:
+    """The names of the modules that have imported pyzmq's class, and of its subclasses."""
     for name, module in list(sys.modules.items()):
-        names = dict(getattr(module, "__dict__", {}))  # None, and other things, can be in there
-        if name not in (HOME, __name__) and any(value is theirs for value in names.values()):
+        names = dict(getattr(module, "__dict__", {}))  # sys.modules may hold None
+        if name not in (MODULE, __name__) and any(value is original for value in names.values()):
             yield name
-    for subclass in theirs.__subclasses__():
+    for subclass in original.__subclasses__():
         if subclass.__module__ != GREEN:
             yield f"{subclass.__module__}.{subclass.__qualname__}"
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Lets everybody else find pyzmq's modules, and follows their import."""
+    """Finds pyzmq's modules by the other finders, and wraps their loaders."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in (HOME, ALSO, GREEN):
+        if fullname not in (MODULE, PACKAGE, GREEN):
             return None
-        # those in front of us were asked already; and whoever is there and asks us may be asked by
-        # us in turn, for ever
+        # Only the finders after this one: a finder before it may delegate to all others, as this
+        # one does, and the two would call each other for ever.
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             if not hasattr(finder, "find_spec"):
-                continue  # as importlib does: one for import systems of old
+                continue  # importlib skips such a finder too
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
@@ -120,7 +120,7 @@ class _Loader(importlib.abc.Loader):
     def __init__(self, loader: Any) -> None:
         self.loader = loader
 
-    def __getattr__(self, name: str) -> Any:  # get_code() for runpy, get_source()...
+    def __getattr__(self, name: str) -> Any:  # runpy needs get_code(), tracebacks get_source()
         return getattr(self.loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -131,16 +131,16 @@ class _Loader(importlib.abc.Loader):
         assert module.__spec__ is not None
         module.__loader__ = module.__spec__.loader = self.loader
         if module.__name__ == GREEN and _finder in sys.meta_path:
-            home: Any = importlib.import_module(HOME)
-            home.ZMQStream = _theirs
+            base: Any = importlib.import_module(MODULE)
+            base.ZMQStream = _original
             try:
                 self.loader.exec_module(module)
             finally:
-                home.ZMQStream = ZMQStream
+                base.ZMQStream = ZMQStream
         else:
             self.loader.exec_module(module)
             if _finder in sys.meta_path and module.__name__ != GREEN:
-                _put(module)
+                _replace_class(module)
 
 
 _finder = _Finder()

@@ -1,4 +1,4 @@
-"""EventLoop, an asyncio loop that dispatches ZeroMQ streams in C, and the reactor of any loop.
+"""EventLoop, an asyncio loop that dispatches ZeroMQ streams in C; and the reactors of all loops.
 
     import asyncio, zmq, zmqstream
 
@@ -11,9 +11,9 @@
 
     zmqstream.run(main())
 
-An EventLoop is asyncio's own SelectorEventLoop with another selector, so everything of asyncio
-works on it. On any other loop with readers (asyncio's default, uvloop, Tornado's) streams work
-too, at some cost: there a reactor is a guest with one reader.
+An EventLoop is asyncio's SelectorEventLoop with another selector, so all of asyncio works on it.
+Streams also work on any other loop with readers (asyncio's default, uvloop, Tornado's), but slower:
+there all streams share a guest reactor, which is one reader of that loop.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ __all__ = ["EventLoop", "new_event_loop", "run"]
 
 
 def poller() -> str:
-    """How new loops poll: "epoll", or "selectors" where there is none.
+    """How new loops poll: "epoll", or "selectors" on systems without epoll.
 
-    The environment variable ZMQSTREAM_POLLER forces either.
+    The environment variable ZMQSTREAM_POLLER selects either.
     """
     available = hasattr(selectors, "EpollSelector")
-    wish = os.environ.get("ZMQSTREAM_POLLER") or ("epoll" if available else "selectors")
-    if wish not in ("epoll", "selectors"):
-        raise ValueError(f'ZMQSTREAM_POLLER must be "epoll" or "selectors", not {wish!r}')
-    if wish == "epoll" and not available:
+    chosen = os.environ.get("ZMQSTREAM_POLLER") or ("epoll" if available else "selectors")
+    if chosen not in ("epoll", "selectors"):
+        raise ValueError(f'ZMQSTREAM_POLLER must be "epoll" or "selectors", not {chosen!r}')
+    if chosen == "epoll" and not available:
         raise ValueError(f"ZMQSTREAM_POLLER: there is no epoll on {sys.platform}")
-    return wish
+    return chosen
 
 
 class ReactorSelector(selectors.DefaultSelector):
-    """What asyncio watches is registered here, as ever; select() also runs the reactor."""
+    """asyncio registers its descriptors here as in any selector. select() also runs the reactor."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         kind = poller()
@@ -60,11 +60,11 @@ class ReactorSelector(selectors.DefaultSelector):
         self.reactor = _core.OwnLoopReactor(loop, self, super().select, kind)
 
     def check_process(self) -> None:
-        """Raise RuntimeError in a forked child: what is polled is polled for the parent, too."""
+        """Raise RuntimeError in a forked child, which shares the epoll object with its parent."""
         if os.getpid() != self.pid:
             raise RuntimeError(
-                "this event loop belongs to the parent process: after fork, make context, loop and "
-                "streams anew"
+                "this event loop belongs to the parent process: create a new context, loop and "
+                "streams after fork"
             )
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -79,7 +79,7 @@ class ReactorSelector(selectors.DefaultSelector):
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        if os.getpid() != self.pid:  # closing the loop: only forget it
+        if os.getpid() != self.pid:  # the child closes the loop: leave the parent's epoll object
             return self.reactor.keys.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
         key = super().unregister(fileobj)
         del self.reactor.keys[key.fd]
@@ -90,7 +90,7 @@ class ReactorSelector(selectors.DefaultSelector):
         try:
             key = super().modify(fileobj, events, data)
         except BaseException:
-            # the base class has unregistered what the operating system does not know any more
+            # The base class unregisters a descriptor if the system cannot modify it.
             for fd in self.reactor.keys.keys() - self.get_map().keys():
                 del self.reactor.keys[fd]
             raise
@@ -104,7 +104,7 @@ class ReactorSelector(selectors.DefaultSelector):
 class EventLoop(asyncio.SelectorEventLoop):
     """asyncio's selector loop, with ZeroMQ streams dispatched in its selector."""
 
-    _closed = True  # until __init__() got so far: asyncio's __del__() looks at it
+    _closed = True  # asyncio's __del__() reads it even if __init__() has failed
 
     def __init__(self) -> None:
         selector = ReactorSelector(self)
@@ -112,26 +112,26 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._pid = selector.pid
         try:
             super().__init__(selector)
-        except BaseException:  # there is no descriptor for a self-pipe
+        except BaseException:  # asyncio cannot create its self-pipe without descriptors
             self._closed = True
             selector.close()
             raise
         self._reactor.bind_loop()
 
     def close(self) -> None:
-        """Close the loop. Streams that are still open can be flushed and closed, not more."""
+        """Close the loop. Streams that are still open can only be flushed and closed."""
         if not self.is_closed() and not self.is_running():
             self._reactor.close()
         super().close()
 
 
 def new_event_loop() -> EventLoop:
-    """A new EventLoop: a `loop_factory` for asyncio.Runner and asyncio.run()."""
+    """Return a new EventLoop: a `loop_factory` for asyncio.Runner and asyncio.run()."""
     return EventLoop()
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """As asyncio.run(), on a new EventLoop."""
+    """Like asyncio.run(), on a new EventLoop."""
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("zmqstream.run() cannot be called from a running event loop")
     if sys.version_info < (3, 11):
@@ -141,7 +141,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 
 
 def _run_as_3_10(main: Coroutine[Any, Any, T], debug: bool | None) -> T:
-    """What asyncio.run() does in Python 3.10, where it takes no loop_factory."""
+    """What asyncio.run() does in Python 3.10, where it has no `loop_factory`."""
     if not asyncio.iscoroutine(main):
         raise ValueError(f"a coroutine was expected, got {main!r}")
     loop = new_event_loop()
@@ -152,19 +152,7 @@ def _run_as_3_10(main: Coroutine[Any, Any, T], debug: bool | None) -> T:
         return loop.run_until_complete(main)
     finally:
         try:
-            tasks = asyncio.all_tasks(loop)
-            for task in tasks:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            for task in tasks:
-                if not task.cancelled() and task.exception() is not None:
-                    loop.call_exception_handler(
-                        {
-                            "message": "unhandled exception during zmqstream.run() shutdown",
-                            "exception": task.exception(),
-                            "task": task,
-                        }
-                    )
+            asyncio.runners._cancel_all_tasks(loop)  # type: ignore[attr-defined]
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
@@ -173,7 +161,7 @@ def _run_as_3_10(main: Coroutine[Any, Any, T], debug: bool | None) -> T:
 
 
 def current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs, or that asyncio.set_event_loop() has set; never a new one."""
+    """The running loop, or else that of asyncio.set_event_loop(). Never creates a loop."""
     loop: asyncio.AbstractEventLoop | None = asyncio._get_running_loop()
     if loop is None and sys.version_info >= (3, 14):
         try:
@@ -181,48 +169,50 @@ def current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
         except RuntimeError:
             return None
     elif loop is None:
-        # get_event_loop() would make one; this is where asyncio's and uvloop's policies keep it
+        # get_event_loop() would create one. asyncio's and uvloop's policies keep theirs here.
         local = getattr(asyncio.get_event_loop_policy(), "_local", None)
         loop = getattr(local, "_loop", None)
     return loop if loop is not None and is_usable(loop) else None
 
 
-# Of loops that are not ours. The reactor refers to its loop: it is kept by the loop's reader, and
-# by its streams, and goes with them.
+# Weak references to the reactors of other loops. A reactor refers to its loop, so it must not be
+# kept alive here: the loop's reader and the streams keep it.
 _guests: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
 
 
-def asyncio_loop_of(io_loop: Any) -> asyncio.AbstractEventLoop:
-    """The asyncio loop behind an IOLoop (ours or Tornado's), or `io_loop` itself.
+def asyncio_loop_of(
+    io_loop: Any, name: str = "io_loop", closed: bool = False
+) -> asyncio.AbstractEventLoop:
+    """The asyncio loop of an IOLoop (zmqstream's or Tornado's), or `io_loop` itself.
 
-    Raises TypeError for anything else, RuntimeError for a closed loop.
+    Raises TypeError for any other object, and RuntimeError for a closed loop unless `closed`.
     """
     loop = getattr(io_loop, "asyncio_loop", io_loop)
     if not isinstance(loop, asyncio.AbstractEventLoop):
         raise TypeError(
-            "io_loop must be an IOLoop of zmqstream's or Tornado's, or an asyncio event loop, "
+            f"{name} must be zmqstream's or Tornado's IOLoop or an asyncio event loop, "
             f"not {type(io_loop).__name__}: {io_loop!r}"
         )
-    if loop.is_closed():
-        raise RuntimeError(f"io_loop is closed: {io_loop!r}")
+    if loop.is_closed() and not closed:
+        raise RuntimeError(f"{name} is closed: {io_loop!r}")
     return loop
 
 
 def is_usable(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether `loop` is not closed and not, in a forked child, the parent's."""
+    """Whether `loop` is open and was not created before a fork of this process."""
     return not loop.is_closed() and not (isinstance(loop, EventLoop) and loop._pid != os.getpid())
 
 
 def reactor_of(loop: asyncio.AbstractEventLoop) -> _core.Reactor:
     """The reactor that serves the streams of `loop`."""
-    reactor = _present_reactor(loop)
+    reactor = existing_reactor(loop)
     if reactor is None:
         reactor = _core.GuestReactor(loop, poller())
         _guests[loop] = weakref.ref(reactor)
     return reactor
 
 
-def _present_reactor(loop: asyncio.AbstractEventLoop) -> _core.Reactor | None:
+def existing_reactor(loop: asyncio.AbstractEventLoop) -> _core.Reactor | None:
     if isinstance(loop, EventLoop):
         return loop._reactor
     guest = _guests.get(loop)
@@ -230,47 +220,46 @@ def _present_reactor(loop: asyncio.AbstractEventLoop) -> _core.Reactor | None:
 
 
 def open_streams(loop: asyncio.AbstractEventLoop) -> list[_core.Stream]:
-    """The streams of `loop` whose socket is open."""
-    reactor = _present_reactor(loop)
+    """The streams of `loop` whose sockets are open."""
+    reactor = existing_reactor(loop)
     sources = [] if reactor is None else reactor.open_sources()
     return [source for source in sources if isinstance(source, _core.Stream)]
 
 
 class AllFds:
-    """What closes a loop's streams in `IOLoop.close(all_fds=True)`.
+    """A handler of Tornado's IOLoop that closes all streams of its loop.
 
-    pyzmq's streams are handlers of Tornado's IOLoop, so that closes their sockets, and programs
-    count on it: their contexts could not be terminated otherwise. This stands for all our streams
-    of a loop among its handlers.
+    Tornado's `IOLoop.close(all_fds=True)` closes pyzmq's streams, because they are handlers of that
+    loop. Programs rely on it: open sockets would block the termination of their contexts.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
 
     def fileno(self) -> int:
-        return -0x5A4D51  # a key like any other for Tornado, and nobody's descriptor
+        return -0x5A4D51  # Tornado uses it as a key only; no descriptor is negative
 
     def called(self, fd: Any, events: int) -> None:
-        """The handler; it has no events."""
+        """The handler's callback, which is never called: the handler waits for no events."""
 
     def close(self) -> None:
         for stream in open_streams(self.loop):
             stream.close()
 
 
-def tornados_ioloop() -> Any:
-    """Tornado's IOLoop class, where the program has imported it; or None."""
-    # another thread may be in the middle of its import
+def tornado_ioloop_class() -> Any:
+    """Tornado's IOLoop class, or None if the program has not imported it."""
+    # The attribute is missing while another thread imports the module.
     return getattr(sys.modules.get("tornado.ioloop"), "IOLoop", None)
 
 
-def follow_tornado(io_loop: Any) -> None:
-    """Have the streams of `io_loop` closed with it, if it is Tornado's."""
-    theirs = tornados_ioloop()
-    if theirs is None or not isinstance(io_loop, theirs):
+def close_with_tornado(io_loop: Any) -> None:
+    """Make `close(all_fds=True)` of a Tornado IOLoop close its streams; ignore other loops."""
+    ioloop_class = tornado_ioloop_class()
+    if ioloop_class is None or not isinstance(io_loop, ioloop_class):
         return
     all_fds = AllFds(io_loop.asyncio_loop)
     try:
         io_loop.add_handler(all_fds, all_fds.called, 0)
     except ValueError:
-        pass  # it has one already
+        pass  # the loop already has this handler

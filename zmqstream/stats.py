@@ -1,4 +1,4 @@
-"""What ZMQStream.stats() and IOLoop.stats() return."""
+"""StreamStats and LoopStats: the results of ZMQStream.stats() and IOLoop.stats()."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ __all__ = ["LoopStats", "StreamStats"]
 
 
 class StreamStats(NamedTuple):
-    """Counts of one stream since it was made, and the state of its queue."""
+    """Counts of one stream since it was created, and the state of its queue."""
 
-    #: messages that were received
+    #: messages received
     messages_in: int
-    #: bytes of all their frames
+    #: bytes of all frames of these messages
     bytes_in: int
-    #: messages that libzmq took
+    #: messages that libzmq accepted
     messages_out: int
-    #: bytes of all their frames
+    #: bytes of all frames of these messages
     bytes_out: int
-    #: errors of the socket, failed sends among them
+    #: errors of the socket, failed sends included
     errors: int
     #: messages dropped because the queue was full, see set_write_buffer_limits()
     dropped: int
-    #: messages that were not handed over within their `timeout`
+    #: messages that libzmq did not accept within their `timeout`
     expired: int
-    #: messages that wait in the queue now
+    #: messages in the queue now
     queued: int
-    #: bytes of all their frames
+    #: bytes of all frames in the queue
     queued_bytes: int
-    #: the most messages that have ever waited
+    #: the largest number of messages that the queue has held
     peak_queued: int
-    #: how often the loop gave the stream a turn
+    #: turns that the loop gave the stream
     turns: int
-    #: turns that ended by their budget while more was waiting, see set_turn_limits()
+    #: turns that reached a limit before all their work was done, see set_turn_limits()
     turns_cut: int
-    #: events that somebody else's use of the socket had swallowed, and that were found again; on a
-    #: busy loop also a few that came just before the look for such
+    #: events that another use of the socket had swallowed, and that the loop found again; on a busy
+    #: loop also a few that arrived just before the loop checked for them
     repaired: int
-    #: seconds spent in callbacks; None unless set_callback_timing() was switched on
+    #: seconds spent in callbacks; None unless set_callback_timing() enabled it
     callback_time: float | None
 
 
 class LoopStats(NamedTuple):
-    """Counts of the streams' part of one loop, since its first stream."""
+    """Counts of what one loop did for its streams, since its first stream."""
 
-    #: streams, and ZeroMQ sockets of add_handler(), that it serves now
+    #: streams, and ZeroMQ sockets of add_handler(), that the loop serves now
     streams: int
-    #: how often it polled
+    #: polls
     polls: int
-    #: how often it slept in its poll; never on a loop that is not zmqstream's
+    #: polls that slept; always 0 on a loop that is not zmqstream's
     sleeps: int
     #: rounds of turns
     passes: int
     #: turns of streams
     turns: int
-    #: full rounds of looks at streams that may have missed an event
+    #: complete checks of all streams that may have missed an event
     sweeps: int
-    #: events that were found by them
+    #: missed events that the checks found
     repaired: int

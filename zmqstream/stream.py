@@ -4,8 +4,8 @@
     stream.on_recv(callback)           # callback([frame, ...]) for each message
     stream.send_multipart([b"hello"])  # queued; the loop hands it to libzmq
 
-A drop-in for pyzmq's `zmq.eventloop.zmqstream.ZMQStream`. The work is done in `zmqstream._core`;
-here are the documented face and what is not on the way of every message.
+A drop-in replacement for pyzmq's `zmq.eventloop.zmqstream.ZMQStream`. The code that runs for every
+message is in `zmqstream._core`. This module has the rest of the public class.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ __all__ = ["ZMQStream"]
 
 
 class _SocketMethod:
-    """A method of the socket, taken from it at each use; a stream may be given one of its own.
+    """Returns a method of the stream's socket. Programs may set an attribute of this name instead.
 
-    Each of these may swallow an event of the socket; taking `stream.socket` has it looked for.
+    Each of these methods may swallow an event of the socket. The access to the socket makes the
+    loop check for it.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,32 +46,28 @@ class _SocketMethod:
         return self if stream is None else getattr(stream._open_socket(), self.name)
 
 
-def _socket_method(name: str) -> Any:
-    return _SocketMethod(name)
-
-
 class ZMQStream(_core.Stream):
     """Callbacks for a ZeroMQ socket.
 
     Parameters
     ----------
     socket : zmq.Socket
-        The stream's from now on: it receives, sends and closes it. A `zmq.asyncio.Socket` is
-        shadowed to a plain one, with a RuntimeWarning.
+        From now on the stream receives and sends on the socket, and closes it. For a
+        `zmq.asyncio.Socket` the stream uses a plain shadow socket and issues a RuntimeWarning.
     io_loop : zmqstream.IOLoop, tornado.ioloop.IOLoop or asyncio.AbstractEventLoop, optional
-        Where callbacks run; by default `IOLoop.current()`, or Tornado's IOLoop of the same asyncio
-        loop where the program has made one. It is the attribute `io_loop`.
+        The loop that runs the callbacks. The default is `IOLoop.current()`, or Tornado's IOLoop of
+        the same asyncio loop if the program has one. The attribute `io_loop` is this loop.
 
     Raises
     ------
     TypeError
-        `socket` is no zmq.Socket, or `io_loop` no event loop.
+        `socket` is not a zmq.Socket, or `io_loop` is not an event loop.
     zmq.ZMQError
         The socket is closed (ENOTSOCK).
     RuntimeError
         The loop is closed.
     ValueError
-        The socket has a stream on this loop already.
+        The socket already has a stream on this loop.
     """
 
     def __init__(self, socket: zmq.Socket[Any], io_loop: Any = None) -> None:
@@ -81,26 +78,26 @@ class ZMQStream(_core.Stream):
         shadowed = None
         if _is_async(socket):
             warnings.warn(
-                f"ZMQStream wants a plain zmq.Socket, and uses a shadow of {socket!r}; make one "
+                f"ZMQStream needs a plain zmq.Socket and uses a shadow of {socket!r}; create one "
                 "with context.socket(type, socket_class=zmq.Socket)",
                 RuntimeWarning,
                 stacklevel=2,
             )
             shadowed = socket
             socket = zmq.Socket(shadow=socket)
-        from zmqstream import eventloop  # not before: asyncio comes with it
+        from zmqstream import eventloop  # imports asyncio, so not earlier
         from zmqstream.ioloop import current
 
         if io_loop is None:
             io_loop = current.current_loop()
         reactor = eventloop.reactor_of(eventloop.asyncio_loop_of(io_loop))
         own_send = type(self).send_multipart is _core.Stream.send_multipart
-        eventloop.follow_tornado(io_loop)  # before: what fails leaves no stream behind
+        eventloop.close_with_tornado(io_loop)  # first: if it fails, no stream is left behind
         self._open(socket, shadowed, reactor, io_loop, own_send)
 
     @functools.cached_property
     def poller(self) -> zmq.Poller:
-        """A zmq.Poller of your own; the stream does not use it."""
+        """A zmq.Poller for the program's own use. The stream does not use it."""
         return zmq.Poller()
 
     # -- receiving -------------------------------------------------------------------------------
@@ -112,15 +109,15 @@ class ZMQStream(_core.Stream):
         *,
         max_concurrency: int | None = None,
     ) -> None:
-        """As on_recv(), with the stream as first argument: `callback(stream, msg)`."""
+        """Like on_recv(), but call `callback(stream, msg)`."""
         if type(self).on_recv is _core.Stream.on_recv:
             self._on_recv_stream(callback, copy, max_concurrency)
         elif callback is None:
             self.on_recv(None)
-        else:  # a subclass, or who replaced the method, wants to see it
+        else:  # on_recv() was overridden or replaced, so it must see the call
             check_callable(callback, "on_recv_stream")
-            more = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
-            self.on_recv(functools.partial(callback, self), copy=copy, **more)
+            options = {} if max_concurrency is None else {"max_concurrency": max_concurrency}
+            self.on_recv(functools.partial(callback, self), copy=copy, **options)
 
     def stop_on_recv(self) -> None:
         """Stop receiving: `on_recv(None)`."""
@@ -129,7 +126,7 @@ class ZMQStream(_core.Stream):
     # -- sending ---------------------------------------------------------------------------------
 
     def on_send_stream(self, callback: Callable[..., Any] | None) -> None:
-        """As on_send(), with the stream as first argument: `callback(stream, msg, status)`."""
+        """Like on_send(), but call `callback(stream, msg, status)`."""
         if type(self).on_send is _core.Stream.on_send:
             self._on_send_stream(callback)
         elif callback is None:
@@ -139,11 +136,11 @@ class ZMQStream(_core.Stream):
             self.on_send(functools.partial(callback, self))
 
     def stop_on_send(self) -> None:
-        """End the callback of on_send(): `on_send(None)`."""
+        """Remove the callback of on_send(): `on_send(None)`."""
         self.on_send(None)
 
     def stop_on_err(self) -> None:
-        """End the callback of on_err(): `on_err(None)`."""
+        """Remove the callback of on_err(): `on_err(None)`."""
         self.on_err(None)
 
     def send_string(
@@ -154,9 +151,9 @@ class ZMQStream(_core.Stream):
         callback: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Send a str as one frame. TypeError if `u` is none. See send()."""
+        """Send a str as one frame. Raises TypeError if `u` is not a str. See send()."""
         if not isinstance(u, str):
-            raise TypeError(f"send_string wants a str, not {type(u).__name__}: {u!r:.60}")
+            raise TypeError(f"send_string needs a str, not {type(u).__name__}: {u!r:.60}")
         self.send(u.encode(encoding), flags=flags, callback=callback, **kwargs)
 
     send_unicode = send_string
@@ -164,7 +161,7 @@ class ZMQStream(_core.Stream):
     def send_json(
         self, obj: Any, flags: int = 0, callback: Callable[..., Any] | None = None, **kwargs: Any
     ) -> None:
-        """Send an object as JSON, in one frame. See send()."""
+        """Send an object as JSON in one frame. See send()."""
         self.send(jsonapi.dumps(obj), flags=flags, callback=callback, **kwargs)
 
     def send_pyobj(
@@ -175,7 +172,7 @@ class ZMQStream(_core.Stream):
         callback: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Send a pickled object, in one frame. See send()."""
+        """Send a pickled object in one frame. See send()."""
         self.send(pickle.dumps(obj, protocol), flags, callback=callback, **kwargs)
 
     # -- the socket's events ---------------------------------------------------------------------
@@ -183,27 +180,31 @@ class ZMQStream(_core.Stream):
     def on_monitor(
         self, callback: Callable[[dict[str, Any]], object] | None, events: int = zmq.EVENT_ALL
     ) -> None:
-        """Call `callback(event)` for each event of the socket itself: connected, disconnected...
+        """Call `callback(event)` for each event of the socket, such as a connection or its loss.
 
-        `event` is a dict: `event`, a `zmq.Event`; `value`, an int whose meaning depends on it (a
-        descriptor, an error code, an interval in milliseconds); `endpoint`, bytes. See
-        zmq_socket_monitor(3). It ends with the stream, or with None. It is called as on_recv()'s
-        callback is. Events wait while the loop is stopped or busy, any number of them, and nothing
-        else waits for that: neither the socket, nor its context, nor close(). The loop delivers one
-        event in each iteration.
+        `event` is a dict. Its `event` is a `zmq.Event`. Its `value` is an int, whose meaning
+        depends on the event: a descriptor, an error code or an interval in milliseconds. Its
+        `endpoint` is bytes. See zmq_socket_monitor(3). The callback is called like that of
+        on_recv(), until the stream is closed. The loop delivers one event in each iteration. While
+        the loop is stopped or busy, any number of events wait. The socket, its context and close()
+        do not wait for their delivery.
 
         Parameters
         ----------
         callback : callable or None
+            None ends monitoring.
         events : int
-            Those that are wanted: `zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED`, say.
+            Flags of the events to report, for example
+            `zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED`.
 
         Raises
         ------
         TypeError, ValueError
-            `callback` is not callable, or `events` no events.
-        OSError, RuntimeError, zmq.ZMQError
-            As on_recv(); or the socket is monitored already by somebody else.
+            `callback` is not callable, or `events` are not flags of `zmq.EVENT_ALL`.
+        OSError, zmq.ZMQError
+            As for on_recv().
+        RuntimeError
+            As for on_recv(), or other code monitors the socket already.
         """
         from zmqstream import _monitor
 
@@ -218,35 +219,40 @@ class ZMQStream(_core.Stream):
     # -- the end ---------------------------------------------------------------------------------
 
     async def aclose(self, timeout: float | None = None, *, linger: int | None = None) -> int:
-        """Finish, and close: nothing is lost that there is time for.
+        """Stop receiving, finish what has begun, and close the stream.
 
-        Receives nothing any more, awaits the coroutines of callbacks (which may still send), and
-        waits until the queue has been handed to libzmq; then close(). If cancelled, it closes at
-        once.
+        aclose() awaits the coroutines of callbacks, which may still send. Then it waits until
+        libzmq has accepted all queued messages, and calls close(). If aclose() is cancelled, it
+        closes the stream at once.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds that it may take. None: as long as it takes.
+            Seconds after which the stream is closed in any case. None: no limit.
         linger : int, optional
-            As for close(): how long libzmq keeps what it was handed, in milliseconds.
+            The socket's LINGER in milliseconds, as for close().
 
         Returns
         -------
         int
-            How many messages could not be handed to libzmq.
+            The number of messages that libzmq did not accept.
+
+        Raises
+        ------
+        ValueError
+            `timeout` is not a number of at least 0.
         """
         import asyncio
 
         if self.closed():
             return 0
         if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
-            raise ValueError(f"aclose: timeout must be None or seconds, not negative: {timeout!r}")
+            raise ValueError(f"aclose: timeout must be seconds of at least 0, not {timeout!r}")
         task = asyncio.current_task()
         self._begin_close(task)
         try:
             await asyncio.wait_for(self._finish(), timeout)
-        except (asyncio.TimeoutError, OSError):  # or somebody else has closed it meanwhile
+        except (asyncio.TimeoutError, OSError):  # OSError: other code has closed the stream
             pass
         finally:
             self._end_close(task)
@@ -254,7 +260,7 @@ class ZMQStream(_core.Stream):
         return self._lost
 
     async def _finish(self) -> None:
-        """Wait for callbacks, but not for those that call aclose(), and for an empty queue."""
+        """Wait for coroutine callbacks, except those that call aclose(), and for an empty queue."""
         import asyncio
 
         while True:
@@ -275,35 +281,35 @@ class ZMQStream(_core.Stream):
     # -- statistics ------------------------------------------------------------------------------
 
     def stats(self) -> StreamStats:
-        """What the stream has done since it was made; also when it is closed."""
+        """Counts of the stream since it was created. They can be read after close(), too."""
         return StreamStats(*self._stats())
 
     # -- the socket's own methods ----------------------------------------------------------------
 
-    bind = _socket_method("bind")
-    bind_to_random_port = _socket_method("bind_to_random_port")
-    connect = _socket_method("connect")
-    disconnect = _socket_method("disconnect")
-    get = _socket_method("get")
-    getsockopt = _socket_method("getsockopt")
-    getsockopt_string = _socket_method("getsockopt_string")
-    getsockopt_unicode = _socket_method("getsockopt_unicode")
-    set = _socket_method("set")
-    setsockopt = _socket_method("setsockopt")
-    setsockopt_string = _socket_method("setsockopt_string")
-    setsockopt_unicode = _socket_method("setsockopt_unicode")
-    subscribe = _socket_method("subscribe")
-    unbind = _socket_method("unbind")
-    unsubscribe = _socket_method("unsubscribe")
+    bind: Any = _SocketMethod("bind")
+    bind_to_random_port: Any = _SocketMethod("bind_to_random_port")
+    connect: Any = _SocketMethod("connect")
+    disconnect: Any = _SocketMethod("disconnect")
+    get: Any = _SocketMethod("get")
+    getsockopt: Any = _SocketMethod("getsockopt")
+    getsockopt_string: Any = _SocketMethod("getsockopt_string")
+    getsockopt_unicode: Any = _SocketMethod("getsockopt_unicode")
+    set: Any = _SocketMethod("set")
+    setsockopt: Any = _SocketMethod("setsockopt")
+    setsockopt_string: Any = _SocketMethod("setsockopt_string")
+    setsockopt_unicode: Any = _SocketMethod("setsockopt_unicode")
+    subscribe: Any = _SocketMethod("subscribe")
+    unbind: Any = _SocketMethod("unbind")
+    unsubscribe: Any = _SocketMethod("unsubscribe")
 
 
 def _is_async(socket: zmq.Socket[Any]) -> bool:
-    """Whether it is of zmq.asyncio's kind; who has not imported that has no such socket."""
+    """Whether `socket` is asynchronous. The import of its class would import asyncio."""
     future = sys.modules.get("zmq._future")
     return future is not None and isinstance(socket, future._AsyncSocket)
 
 
 def check_callable(callback: Any, where: str) -> None:
-    """Raise an error that is a TypeError, and an AssertionError as pyzmq's, if it is not."""
+    """Raise TypeError unless `callback` is callable; it is an AssertionError too, as in pyzmq."""
     if not callable(callback):
         raise _core.NotCallableError(f"{where}: the callback is not callable: {callback!r}")

@@ -17,7 +17,7 @@ from support.backends import POLLERS
 from support.children import run_script
 from support.loops import in_thread, pair, start, turn
 from zmqstream import IOLoop, PeriodicCallback, ZMQStream
-from zmqstream.ioloop.watchdog import LOOKS, Watchdog, _watchdogs
+from zmqstream.ioloop.watchdog import CHECKS, Watchdog, _watchdogs
 
 THRESHOLD = 0.02  # seconds
 pytestmark = pytest.mark.usefixtures("nothing_is_current")
@@ -200,37 +200,37 @@ class FakeLoop:
 
 @pytest.fixture
 def watchdog():
-    """One whose looks the test does."""
+    """A watchdog whose checks the test makes."""
     loop = FakeLoop()
     watchdog = Watchdog(loop, 1)
     watchdog.of = loop
     watchdog.on_poll(False)
-    watchdog.look()
+    watchdog.check()
     return watchdog
 
 
 def test_a_block_is_logged_once(watchdog, logged):
     for _ in range(3):
-        for _ in range(LOOKS - 1):
-            watchdog.look()
+        for _ in range(CHECKS - 1):
+            watchdog.check()
         assert logged.count() == 0
-        watchdog.look()
+        watchdog.check()
         assert logged.count() == 1
-        for _ in range(3 * LOOKS):
-            watchdog.look()
+        for _ in range(3 * CHECKS):
+            watchdog.check()
         assert logged.count() == 0
         watchdog.on_poll(True)
         watchdog.on_poll(False)
-        watchdog.look()
+        watchdog.check()
 
 
 def test_a_loop_that_is_busy_with_short_callbacks(watchdog, logged):
     for _ in range(5):
-        for _ in range(LOOKS - 1):
-            watchdog.look()
+        for _ in range(CHECKS - 1):
+            watchdog.check()
         watchdog.on_poll(True)
         watchdog.on_poll(False)
-        watchdog.look()
+        watchdog.check()
     assert logged.count() == 0
 
 
@@ -240,25 +240,25 @@ def test_a_loop_that_does_nothing(watchdog, logged, state):
         watchdog.on_poll(True)
     else:
         watchdog.of.running = False
-    for _ in range(3 * LOOKS):
-        watchdog.look()
+    for _ in range(3 * CHECKS):
+        watchdog.check()
     assert logged.count() == 0
 
 
-def test_a_message_that_comes_late_is_no_look(watchdog, logged):
-    for _ in range(LOOKS - 1):
-        watchdog.look()
-    watchdog.mail.put(True)
+def test_a_late_event_is_not_a_check(watchdog, logged):
+    for _ in range(CHECKS - 1):
+        watchdog.check()
+    watchdog.events.put(True)
     assert watchdog.wait()
-    for _ in range(LOOKS):
-        watchdog.look()
+    for _ in range(CHECKS):
+        watchdog.check()
     assert logged.count() == 0
-    watchdog.look()
+    watchdog.check()
     assert logged.count() == 1
 
 
 class Limited:
-    """A mail that only comes to those who wait without a limit."""
+    """A events that only comes to those who wait without a limit."""
 
     def __init__(self):
         self.limits = []
@@ -287,23 +287,23 @@ def test_a_loop_that_goes_on_before_it_is_seen_to_sleep():
     loop = Goes()
     watchdog = Watchdog(loop, 1)
     watchdog.polling = False
-    watchdog.mail = Limited()
+    watchdog.events = Limited()
     assert watchdog.wait()
-    assert watchdog.mail.limits == [1 / LOOKS]
+    assert watchdog.events.limits == [1 / CHECKS]
 
 
 def test_a_busy_loop_does_not_wake_it_each_time(watchdog):
-    """That is, between its looks, at which a busy loop may always be found in a poll."""
-    watchdog.mail = Limited()
+    """That is, between its checks, each of which may find a busy loop in a poll."""
+    watchdog.events = Limited()
     for _ in range(3):
         watchdog.on_poll(True)
         assert watchdog.wait()
-        watchdog.look()
+        watchdog.check()
         watchdog.on_poll(False)
         watchdog.on_poll(True)
         watchdog.on_poll(False)
-    assert watchdog.mail.limits == [None, 1 / LOOKS, None]
-    assert watchdog.mail.woken == 2
+    assert watchdog.events.limits == [None, 1 / CHECKS, None]
+    assert watchdog.events.woken == 2
 
 
 class Mail(queue.SimpleQueue):
@@ -325,7 +325,7 @@ def test_the_watchdog_of_an_idle_loop_sleeps(loop, logged, monkeypatch):
     loop.set_blocking_log_threshold(THRESHOLD)
     watchdog = watchdog_of(loop)
 
-    sleeps = watchdog.mail.unlimited
+    sleeps = watchdog.events.unlimited
     assert sleeps.acquire(timeout=TIMEOUT)  # nothing runs yet
 
     def when_it_sleeps():
@@ -440,7 +440,7 @@ def test_it_outlives_a_facade(logged):
 
 def test_a_loop_that_cannot_be_watched():
     loop = pytest.importorskip("uvloop").new_event_loop()
-    with pytest.warns(RuntimeWarning, match="cannot be seen whether this loop is blocked: <uvloop"):
+    with pytest.warns(RuntimeWarning, match="this loop cannot be watched: <uvloop"):
         IOLoop(make_current=False, asyncio_loop=loop).set_blocking_log_threshold(THRESHOLD)
     assert loop not in _watchdogs
     loop.close()

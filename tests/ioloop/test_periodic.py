@@ -391,11 +391,11 @@ def test_jitters_and_loops_that_are_refused():
         with pytest.raises(ValueError, match="jitter must be from 0 to 1"):
             PeriodicCallback(print, 10, value)
     for value in ("loop", [], print):
-        with pytest.raises(TypeError, match=r"third argument is a jitter.* or an event loop"):
+        with pytest.raises(TypeError, match=r"third argument must be a jitter.* or an event loop"):
             PeriodicCallback(print, 10, value)
-        with pytest.raises(TypeError, match="io_loop must be an IOLoop"):
+        with pytest.raises(TypeError, match="io_loop must be zmqstream's or Tornado's IOLoop"):
             PeriodicCallback(print, 10, io_loop=value)
-        with pytest.raises(TypeError, match="io_loop must be an IOLoop"):
+        with pytest.raises(TypeError, match="io_loop must be zmqstream's or Tornado's IOLoop"):
             DelayedCallback(print, 10, value)
     loop = IOLoop(make_current=False)
     with pytest.raises(TypeError, match="third argument"):

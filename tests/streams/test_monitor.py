@@ -168,7 +168,7 @@ def test_bad_arguments(backend, monitored):
         stream.on_monitor(5)
     with pytest.raises(TypeError, match="on_monitor: events must be an int, not str"):
         stream.on_monitor(print, "all")
-    with pytest.raises(ValueError, match="on_monitor: events must be some of"):
+    with pytest.raises(ValueError, match="on_monitor: events must be flags of"):
         stream.on_monitor(print, 0)
     theirs = stream.socket.get_monitor_socket()
     try:

@@ -1,4 +1,4 @@
-"""IOLoop: the callback-style face of an event loop, as pyzmq and Tornado programs know it.
+"""IOLoop: an event loop with the callback interface of pyzmq's and Tornado's IOLoop.
 
     from zmqstream import ZMQStream, ioloop
 
@@ -7,16 +7,17 @@
     stream.on_recv(stream.send_multipart)
     loop.start()
 
-An IOLoop is a thin facade over an asyncio loop, `IOLoop.asyncio_loop`: by default an EventLoop.
+An IOLoop is a thin facade of an asyncio loop, `IOLoop.asyncio_loop`, which is an EventLoop by
+default.
 """
 
 from __future__ import annotations
 
-from asyncio import TimeoutError  # what run_sync() raises
+from asyncio import TimeoutError  # run_sync() raises it
 
 from zmqstream.ioloop.current import install
 from zmqstream.ioloop.loop import IOLoop
-from zmqstream.ioloop.loop import IOLoop as ZMQIOLoop  # pyzmq's name of the class
+from zmqstream.ioloop.loop import IOLoop as ZMQIOLoop  # pyzmq's name
 from zmqstream.ioloop.periodic import DelayedCallback, PeriodicCallback
 
 __all__ = ["DelayedCallback", "IOLoop", "PeriodicCallback", "TimeoutError", "ZMQIOLoop", "install"]

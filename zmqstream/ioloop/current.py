@@ -1,33 +1,32 @@
-"""The loop of streams and periodic callbacks that are given none."""
+"""The default loop of streams and periodic callbacks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from zmqstream.eventloop import current_asyncio_loop, tornados_ioloop
+from zmqstream.eventloop import current_asyncio_loop, tornado_ioloop_class
 from zmqstream.ioloop.loop import IOLoop
 
 
 def current_loop() -> Any:
-    """The loop of streams that are given none: IOLoop.current(), as its owner knows it.
+    """The current loop: Tornado's IOLoop if the program has imported Tornado, else zmqstream's.
 
-    A program that has imported Tornado gets Tornado's IOLoop, unless it has made one of ours.
+    It is zmqstream's, too, if the program has created an IOLoop of zmqstream for this loop.
     """
-    theirs = tornados_ioloop()
-    if theirs is None:
+    ioloop_class = tornado_ioloop_class()
+    if ioloop_class is None:
         return IOLoop.current()
-    present = current_asyncio_loop()
-    made = getattr(present, "_zmqstream_ioloop", None) is not None
+    has_ours = getattr(current_asyncio_loop(), "_zmqstream_ioloop", None) is not None
     ours = IOLoop.current()
-    found = theirs.current(instance=not made)
-    if found is not None and ours is not None and found.asyncio_loop is ours.asyncio_loop:
-        return found
+    tornados = ioloop_class.current(instance=not has_ours)
+    if tornados is not None and tornados.asyncio_loop is ours.asyncio_loop:
+        return tornados
     return ours
 
 
 def install() -> None:
-    """Make IOLoop.current() the loop that Tornado and asyncio find in this thread, as well.
+    """Make IOLoop.current() the current loop of Tornado and asyncio in this thread, too.
 
-    If there is one already, it is IOLoop.current(), and nothing changes.
+    If they have a current loop already, IOLoop.current() is a facade of it, and nothing changes.
     """
     IOLoop.current()

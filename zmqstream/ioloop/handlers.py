@@ -1,5 +1,4 @@
-"""What IOLoop.add_handler() makes: a reader and a writer of the asyncio loop for a descriptor, a
-source of the loop's reactor for a ZeroMQ socket."""
+"""The handlers of IOLoop.add_handler(), for file descriptors and for ZeroMQ sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-# Events, with Tornado's numbers, which are epoll's.
+# Events. The numbers are Tornado's, which are epoll's.
 NONE = 0
 READ = 0x001
 WRITE = 0x004
@@ -22,35 +21,23 @@ ERROR = 0x018
 
 
 def key_of(fd: Any) -> Any:
-    """What identifies a handler: the descriptor's number, or the socket itself."""
+    """The key of a handler: the number of its descriptor, or the ZeroMQ socket itself."""
     if isinstance(fd, zmq.Socket):
         return fd
     number = fd if isinstance(fd, int) else getattr(fd, "fileno", lambda: None)()
     if not isinstance(number, int) or number < 0:
         raise TypeError(
-            "a descriptor, an object with fileno() or a zmq.Socket is needed, "
+            "fd must be a descriptor, an object with fileno() or a zmq.Socket, "
             f"not {type(fd).__name__}: {fd!r}"
         )
     return number
 
 
-def new_handler(
-    loop: asyncio.AbstractEventLoop,
-    run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], object],
-    target: Any,
-    key: Any,
-    callback: Callable[[Any, int], Any],
-) -> Handler:
-    """The handler for `target`, which has the key `key`. It watches nothing yet.
-
-    `run(callback, args, kwargs)` calls the callback, and reports its failure.
-    """
-    kind = SocketHandler if isinstance(target, zmq.Socket) else DescriptorHandler
-    return kind(loop, run, target, key, callback)
-
-
 class Handler:
-    """One add_handler()."""
+    """Calls `callback(target, events)`. A new handler waits for no events.
+
+    `run(callback, args, kwargs)` calls the callback and reports its exceptions.
+    """
 
     def __init__(
         self,
@@ -77,7 +64,7 @@ class Handler:
 
 
 class DescriptorHandler(Handler):
-    """Of a file descriptor: a reader and a writer of the asyncio loop."""
+    """For a file descriptor: a reader and a writer of the asyncio loop."""
 
     watched = NONE
 
@@ -96,7 +83,7 @@ class DescriptorHandler(Handler):
 
 
 class SocketHandler(Handler):
-    """Of a ZeroMQ socket: a source of the loop's reactor."""
+    """For a ZeroMQ socket: a source of the loop's reactor."""
 
     source: _core.SocketHandler | None = None
 

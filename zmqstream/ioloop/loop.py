@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, overload
 
+import zmq
+
 from zmqstream import _core
 from zmqstream.eventloop import (
     AllFds,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 _thread = threading.local()
 
-# Coroutine callbacks until they end: asyncio itself holds its tasks weakly.
+# Tasks of coroutine callbacks, until they end. asyncio itself refers to its tasks weakly.
 _tasks: set[asyncio.Future[Any]] = set()
 
 
@@ -41,10 +43,10 @@ class IOLoop:
     Parameters
     ----------
     make_current : bool, optional
-        Whether `IOLoop.current()` is this loop in this thread from now on. By default it is if
-        there was none.
+        Whether this loop becomes `IOLoop.current()` of this thread. By default it does if the
+        thread has no current loop.
     asyncio_loop : asyncio.AbstractEventLoop, optional
-        The loop to be a facade of; by default a new EventLoop.
+        The loop behind this facade; by default a new EventLoop.
     """
 
     NONE = handlers.NONE
@@ -63,7 +65,7 @@ class IOLoop:
         try:
             self.asyncio_loop._zmqstream_ioloop = self  # type: ignore[attr-defined]
         except AttributeError:
-            pass  # a loop without room for it: current() makes another one each time
+            pass  # this loop accepts no attributes: current() creates a facade at each call
         if make_current or (make_current is None and IOLoop.current(instance=False) is None):
             self.make_current()
 
@@ -74,7 +76,7 @@ class IOLoop:
 
     @classmethod
     def instance(cls) -> IOLoop:
-        """The same as current(), as in Tornado from version 5: each thread has its own loop."""
+        """The same as current(): each thread has its own loop, as in Tornado 5 and newer."""
         return cls.current()
 
     @classmethod
@@ -101,15 +103,15 @@ class IOLoop:
 
     @classmethod
     def current(cls, instance: bool = True) -> IOLoop | None:
-        """The loop that runs in this thread, or else the one that was made current: by
-        make_current(), or since then by asyncio.set_event_loop(), as Tornado's make_current() does.
+        """The loop that runs in this thread, or else the thread's current loop.
 
-        If there is none, a new loop is made and becomes current; or, if not `instance`, the result
-        is None.
+        make_current() sets the current loop, as do asyncio.set_event_loop() and Tornado's
+        make_current(). If there is no loop, a new one becomes current; if `instance` is false, the
+        result is None.
         """
         present = current_asyncio_loop()
         loop: IOLoop | None = getattr(_thread, "current", None)
-        # asyncio may know none any more: asyncio.run() leaves none behind
+        # asyncio.run() sets asyncio's current loop to None, while `_thread.current` is still set.
         if present is None and loop is not None and not is_usable(loop.asyncio_loop):
             loop = None
         if loop is not None and present in (None, loop.asyncio_loop):
@@ -124,26 +126,26 @@ class IOLoop:
         return cls(make_current=False, asyncio_loop=loop) if facade is None else facade
 
     def make_current(self) -> None:
-        """Be the loop that IOLoop.current() and asyncio.get_event_loop() find in this thread."""
+        """Make this the loop of IOLoop.current() and asyncio.get_event_loop() in this thread."""
         _thread.current = self
         asyncio.set_event_loop(self.asyncio_loop)
 
     @classmethod
     def clear_current(cls) -> None:
-        """Have no current loop in this thread."""
+        """Leave this thread without a current loop."""
         _thread.current = None
         asyncio.set_event_loop(None)
 
     # -- running ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Run until stop() is called; if it was before, return at once."""
+        """Run until stop() is called. If it was called before, return at once."""
         self.asyncio_loop.run_forever()
 
     def stop(self) -> None:
-        """Have start() return when what is ready now has run.
+        """Make start() return when the callbacks that are ready now have run.
 
-        From another thread: `add_callback(loop.stop)`.
+        Other threads call `add_callback(loop.stop)` instead.
         """
         self.asyncio_loop.stop()
 
@@ -152,10 +154,10 @@ class IOLoop:
         return self.asyncio_loop.is_running()
 
     def close(self, all_fds: bool = False) -> None:
-        """Close the loop, which must not be running.
+        """Close the loop. Raises RuntimeError if it is running.
 
-        With `all_fds`, also its streams, and what add_handler() was given: descriptors, files and
-        sockets.
+        With `all_fds`, also close its streams, and the descriptors, files and sockets that
+        add_handler() was given.
         """
         if self.asyncio_loop.is_closed():
             return
@@ -170,16 +172,17 @@ class IOLoop:
             AllFds(self.asyncio_loop).close()
         if getattr(_thread, "current", None) is self:
             if current_asyncio_loop() is self.asyncio_loop:
-                asyncio.set_event_loop(None)  # and not what was set since
+                asyncio.set_event_loop(None)  # another loop that was set since stays current
             _thread.current = None
         self.asyncio_loop.close()
         _tasks.difference_update([t for t in list(_tasks) if t.get_loop() is self.asyncio_loop])
 
     def run_sync(self, func: Callable[[], Any], timeout: float | None = None) -> Any:
-        """Run the loop until `func()`, a function or coroutine function, has its result.
+        """Run the loop until `func()` has a result, and return it.
 
-        A function may also return a future, of asyncio or concurrent.futures. `timeout` in seconds;
-        then what runs is cancelled and TimeoutError raised.
+        `func` is a function or a coroutine function. A function may also return a future of asyncio
+        or concurrent.futures. After `timeout` seconds run_sync() cancels the coroutine or future
+        and raises TimeoutError.
         """
 
         async def main() -> Any:
@@ -201,39 +204,41 @@ class IOLoop:
     # -- descriptors and sockets -----------------------------------------------------------------
 
     def add_handler(self, fd: Any, handler: Callable[[Any, int], Any], events: int) -> None:
-        """Call `handler(fd, events)` as long as `fd` has any of `events`.
+        """Call `handler(fd, events)` as long as any of `events` is ready on `fd` (level-triggered).
 
         Parameters
         ----------
         fd : int, object with fileno(), or zmq.Socket
-            The handler gets just this. Its readiness is level-triggered.
+            The handler gets this object itself.
         handler : callable
         events : int
-            READ, WRITE or both; ERROR is always included.
+            READ, WRITE or both. ERROR is always included.
 
         Raises
         ------
         ValueError
-            `fd` has a handler already.
+            `fd` already has a handler.
         TypeError
-            It is nothing that can be polled.
+            `fd` cannot be polled, or `handler` is not callable.
         """
         if not callable(handler):
             raise _core.NotCallableError(f"add_handler: not callable: {handler!r}")
         key = handlers.key_of(fd)
         if key in self._handlers:
             raise ValueError(f"{fd!r} was added twice")
-        new = handlers.new_handler(self.asyncio_loop, self._run_callback, fd, key, handler)
+        socket = isinstance(fd, zmq.Socket)
+        handler_class = handlers.SocketHandler if socket else handlers.DescriptorHandler
+        new = handler_class(self.asyncio_loop, self._run_callback, fd, key, handler)
         self._handlers[key] = new
         try:
             new.watch(events)
         except BaseException:
             del self._handlers[key]
-            new.remove()  # what it watches already
+            new.remove()  # watch() may have added the reader and failed to add the writer
             raise
 
     def update_handler(self, fd: Any, events: int) -> None:
-        """Change the events of a handler. KeyError if `fd` has none."""
+        """Change the events of a handler. Raises KeyError if `fd` has no handler."""
         try:
             handler = self._handlers[handlers.key_of(fd)]
         except KeyError:
@@ -241,33 +246,33 @@ class IOLoop:
         handler.watch(events)
 
     def remove_handler(self, fd: Any) -> None:
-        """End a handler; nothing happens if there is none."""
+        """Remove the handler of `fd`, if it has one."""
         try:
             key = handlers.key_of(fd)
-        except (TypeError, ValueError):  # closed meanwhile: it has no number any more
+        except (TypeError, ValueError):  # a closed file has no number
             key = next((h.key for h in self._handlers.values() if h.target is fd), None)
         handler = self._handlers.pop(key, None)
         if handler is not None:
             handler.remove()
 
     def split_fd(self, fd: Any) -> tuple[Any, Any]:
-        """What identifies a handler (a descriptor's number, or a zmq.Socket), and `fd` itself."""
+        """The key of a handler (a descriptor's number or a zmq.Socket), and `fd` itself."""
         return handlers.key_of(fd), fd
 
     def close_fd(self, fd: Any) -> None:
-        """Close what add_handler() was given: a descriptor's number or an object with close()."""
+        """Close `fd`, a descriptor's number or an object with close()."""
         try:
             if isinstance(fd, int):
                 os.close(fd)
             else:
                 fd.close()
         except OSError:
-            pass  # it was closed already
+            pass  # `fd` was closed already
 
     # -- callbacks and time ----------------------------------------------------------------------
 
     def add_callback(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call soon, in the loop. May be called from any thread. A closed loop calls nothing."""
+        """Call `callback` soon, in the loop. Thread-safe. A closed loop ignores the call."""
         if asyncio._get_running_loop() is self.asyncio_loop:
             call_soon = self.asyncio_loop.call_soon
         else:
@@ -282,12 +287,12 @@ class IOLoop:
         except RuntimeError:
             if not self.asyncio_loop.is_closed():
                 raise
-            # as with Tornado's: who comes too late, in a thread or a handler, has no one to tell
+            # Like Tornado, ignore callbacks for a closed loop: threads cannot know that it closed.
 
     def add_callback_from_signal(
         self, callback: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> None:
-        """As add_callback(), from a signal handler."""
+        """Like add_callback(), for signal handlers."""
         self._add_callback(self.asyncio_loop.call_soon_threadsafe, callback, args, kwargs)
 
     spawn_callback = add_callback
@@ -295,31 +300,31 @@ class IOLoop:
     def add_future(
         self, future: asyncio.Future[Any], callback: Callable[[asyncio.Future[Any]], Any]
     ) -> None:
-        """Call `callback(future)` in the loop when the future is done."""
+        """Call `callback(future)` in the loop when `future` is done."""
         future.add_done_callback(lambda done: self.add_callback(callback, done))
 
     def run_in_executor(
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> Awaitable[Any]:
-        """As asyncio's: run `func(*args)` in an executor, None for the default one."""
+        """Run `func(*args)` in an executor, as asyncio does; None is the default executor."""
         return self.asyncio_loop.run_in_executor(executor, func, *args)
 
     def set_default_executor(self, executor: Any) -> None:
-        """The executor that run_in_executor(None, ...) uses."""
+        """Set the executor that run_in_executor(None, ...) uses."""
         self.asyncio_loop.set_default_executor(executor)
 
     def stats(self) -> LoopStats:
-        """What the loop has done for streams."""
+        """Counts of what the loop has done for streams."""
         return LoopStats(*reactor_of(self.asyncio_loop).stats())
 
     def time(self) -> float:
-        """The clock of add_timeout() and call_at(): time.time(), in seconds."""
+        """The clock of add_timeout() and call_at(): time.time() in seconds."""
         return time.time()
 
     def call_later(
         self, delay: float, callback: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> object:
-        """Call after `delay` seconds. Returns what remove_timeout() takes."""
+        """Call `callback` after `delay` seconds. Returns a handle for remove_timeout()."""
         return self.asyncio_loop.call_later(
             max(0, delay), self._run_callback, callback, args, kwargs
         )
@@ -327,7 +332,7 @@ class IOLoop:
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> object:
-        """Call at `when`, a time of time()."""
+        """Call `callback` at `when`, a time of time(). Returns a handle for remove_timeout()."""
         return self.call_later(when - self.time(), callback, *args, **kwargs)
 
     def add_timeout(
@@ -337,7 +342,10 @@ class IOLoop:
         *args: Any,
         **kwargs: Any,
     ) -> object:
-        """Call at `deadline`: a time of time(), or a timedelta from now."""
+        """Call `callback` at `deadline`: a time of time(), or a timedelta from now.
+
+        Returns a handle for remove_timeout(). Raises TypeError for any other `deadline`.
+        """
         if isinstance(deadline, datetime.timedelta):
             return self.call_later(deadline.total_seconds(), callback, *args, **kwargs)
         if isinstance(deadline, numbers.Real):
@@ -345,30 +353,32 @@ class IOLoop:
         raise TypeError(f"deadline must be a number or a timedelta, not {deadline!r}")
 
     def remove_timeout(self, timeout: object) -> None:
-        """Cancel what call_later(), call_at() or add_timeout() returned."""
+        """Cancel a call of call_later(), call_at() or add_timeout(), which returned `timeout`."""
         timeout.cancel()  # type: ignore[attr-defined]
 
     def handle_callback_exception(self, callback: Callable[..., Any]) -> None:
-        """Called in the `except` of a callback that failed; reports it. May be overridden."""
+        """Report the exception that `callback` raised and that is being handled.
+
+        A subclass may override it.
+        """
         self.asyncio_loop.call_exception_handler(
             {"message": f"Exception in callback {callback!r}", "exception": sys.exc_info()[1]}
         )
 
     def set_blocking_log_threshold(self, seconds: float | None) -> None:
-        """Log a warning, with the stack, whenever the loop is blocked for more than `seconds`.
+        """Log a warning with the stack whenever the loop is blocked for more than `seconds`.
 
-        It is blocked for as long as something that it has called does not return: a callback of
-        ours, of a stream or of asyncio, or a step of a coroutine. A thread watches over that, and
-        the warning comes meanwhile, once. None or 0 ends it, as does the end of the loop. Not
-        seen are C code that never lets other threads run, and loops that are not written in
-        Python, as uvloop's: for these there is a RuntimeWarning.
+        The loop is blocked while a callback, or a step of a coroutine, does not return. A thread
+        watches the loop and logs one warning while the loop is blocked. None or 0 ends that, as
+        does closing the loop. The thread cannot see C code that keeps the GIL. It cannot watch
+        loops that are not written in Python, such as uvloop's: then a RuntimeWarning is issued.
         """
         watchdog.watch(self.asyncio_loop, seconds)
 
     def _run_callback(
         self, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> asyncio.Future[Any] | None:
-        """Call it, and report its failure. Returns the task of a coroutine function."""
+        """Call `callback` and report its exception. Returns the task of a coroutine function."""
         try:
             result = callback(*args, **kwargs)
             if _is_awaitable(result):
@@ -389,7 +399,7 @@ class IOLoop:
         try:
             task.result()
         except (KeyboardInterrupt, SystemExit):
-            pass  # it has left the loop already
+            pass  # the loop has raised it already
         except BaseException:
             self.handle_callback_exception(callback)
 

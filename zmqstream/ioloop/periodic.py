@@ -1,4 +1,4 @@
-"""PeriodicCallback and DelayedCallback: calls by the clock, on any loop.
+"""PeriodicCallback and DelayedCallback: timers that call a function, on any loop.
 
 beat = ioloop.PeriodicCallback(send_heartbeat, 1000)  # milliseconds
 beat.start()
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 __all__ = ["DelayedCallback", "PeriodicCallback"]
 
-SHORTEST = 1e-6  # milliseconds: a nanosecond, which no loop's clock can tell from 0
+SHORTEST_PERIOD = 1e-6  # milliseconds: a nanosecond, which is 0 for every loop's clock
 
 
 class PeriodicCallback:
     """Calls a function once in each period.
 
-    The calls are due at start() + n periods by the loop's monotonic clock: they do not drift, and
-    changes of the system's time do not matter. What came due while the loop or the call before was
-    busy is skipped, so there is never a burst. An exception of the callback is reported by
-    `IOLoop.handle_callback_exception()`, and the calls go on.
+    The calls are due at start() + n periods of the loop's monotonic clock. They do not drift, and
+    changes of the system's time do not affect them. A call that comes due while the loop is busy,
+    or while the previous call still runs, is skipped, so there is never a burst of calls.
+    `IOLoop.handle_callback_exception()` reports exceptions of the callback, and the calls continue.
 
     Parameters
     ----------
     callback : callable
-        Called without arguments. If it is a coroutine function, a call lasts until its end.
+        Called without arguments. A call of a coroutine function lasts until its coroutine ends.
     callback_time : float or datetime.timedelta
-        The period, in milliseconds. The attribute of this name may be set at any time; it counts
-        from the next call on.
+        The period, in milliseconds if it is a number. The attribute of this name may be set at any
+        time, and takes effect after the next call.
     jitter : float, optional
-        A fraction of the period, from 0 to 1: each period is longer or shorter, at random, by up
-        to half of it.
+        A fraction of the period, from 0 to 1. Each period is longer or shorter by a random time of
+        up to half of this fraction.
     io_loop : zmqstream.IOLoop, tornado.ioloop.IOLoop or asyncio.AbstractEventLoop, optional
-        By default `IOLoop.current()` of where start() is called. It may also be the third
-        argument, as in pyzmq and in Tornado before version 5.
+        By default `IOLoop.current()` at the call of start(). It may also be the third argument, as
+        in pyzmq and in Tornado before version 5.
 
     Raises
     ------
     TypeError
-        `callback` is not callable, `callback_time` no time, `jitter` no number, or `io_loop` no
-        event loop.
+        `callback` is not callable, `callback_time` is not a number or timedelta, `jitter` is not a
+        number, or `io_loop` is not an event loop.
     ValueError
-        `callback_time` is not above 0, or `jitter` not from 0 to 1.
+        `callback_time` is not above 0, or `jitter` is not from 0 to 1.
     RuntimeError
         The loop is closed.
     """
@@ -75,8 +75,8 @@ class PeriodicCallback:
         elif not isinstance(jitter, numbers.Real):
             if io_loop is not None or not hasattr(jitter, "call_later"):
                 raise TypeError(
-                    "PeriodicCallback: the third argument is a jitter, a number from 0 to 1, or "
-                    f"an event loop, and not {type(jitter).__name__}: {jitter!r}"
+                    "PeriodicCallback: the third argument must be a jitter, a number from 0 to 1, "
+                    f"or an event loop, not {type(jitter).__name__}: {jitter!r}"
                 )
             jitter, io_loop = 0, jitter
         if not 0 <= jitter <= 1:
@@ -86,14 +86,14 @@ class PeriodicCallback:
         self.callback = callback
         self.callback_time = callback_time
         self.jitter: float = jitter
-        self.io_loop = io_loop  # without one: that of the last start()
+        self.io_loop = io_loop  # if None, start() sets it
         self._given = io_loop
         self._running = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._facade: IOLoop | None = None
-        self._due = 0.0  # when the next call is due, or the last one was, or start(); loop.time()
+        self._due = 0.0  # loop.time() of the scheduled call, else of the last one or of start()
         self._timer: asyncio.TimerHandle | None = None
-        self._call: Any = None  # the call under way: True, or its task
+        self._call: Any = None  # the running call: True, or the task of a coroutine function
 
     @property
     def callback_time(self) -> float:
@@ -103,20 +103,20 @@ class PeriodicCallback:
     @callback_time.setter
     def callback_time(self, value: float | datetime.timedelta) -> None:
         milliseconds = _milliseconds(value)
-        if not SHORTEST <= milliseconds < math.inf:
+        if not SHORTEST_PERIOD <= milliseconds < math.inf:
             raise ValueError(f"callback_time must be above 0 milliseconds, not {value!r}")
         self._callback_time = milliseconds
 
     def start(self) -> None:
-        """Begin: the first call comes a period from now. Nothing happens if it is running.
+        """Schedule the first call a period from now. If the timer is running, do nothing.
 
-        To be called in the loop's thread.
+        Call it in the loop's thread.
         """
         if self._running and self._loop is not None and not self._loop.is_closed():
             return
         self.io_loop = current_loop() if self._given is None else self._given
         loop = asyncio_loop_of(self.io_loop)
-        if loop is not self._loop:  # what is under way on another loop does not concern us
+        if loop is not self._loop:  # forget a call that still runs on another loop
             self._timer = self._call = None
         self._loop = loop
         self._facade = self.io_loop if isinstance(self.io_loop, IOLoop) else IOLoop._of(loop)
@@ -125,18 +125,18 @@ class PeriodicCallback:
         self._schedule()
 
     def stop(self) -> None:
-        """End: no call begins any more. A coroutine callback that has begun goes on to its end."""
+        """Make no more calls. A coroutine callback that has begun continues to its end."""
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def is_running(self) -> bool:
-        """Whether it was started and not stopped."""
+        """Whether start() was called, and stop() was not called since."""
         return self._running
 
     def _schedule(self) -> None:
-        """Have the next call made, unless one is under way: its end will come here."""
+        """Schedule the next call, unless a call is running: its end schedules the next one."""
         if self._running and self._call is None:
             assert self._loop is not None
             self._due = self._next(self._loop.time())
@@ -161,9 +161,9 @@ class PeriodicCallback:
             if task is None:
                 self._schedule()
             else:
-                task.add_done_callback(self._ended)
+                task.add_done_callback(self._call_ended)
 
-    def _ended(self, task: asyncio.Future[Any]) -> None:
+    def _call_ended(self, task: asyncio.Future[Any]) -> None:
         if self._call is task:
             self._call = None
             self._schedule()
@@ -172,8 +172,9 @@ class PeriodicCallback:
 class DelayedCallback(PeriodicCallback):
     """Calls a function once, some milliseconds after start().
 
-    As PeriodicCallback, but for the jitter, and `callback_time` may be 0: as soon as possible. It
-    is running until the call; then, or in the call, it may be started again.
+    It is like PeriodicCallback, without the jitter. If `callback_time` is 0, the call is made as
+    soon as possible. is_running() is true until the call; then the callback, or any other code, may
+    call start() again.
     """
 
     def __init__(
@@ -197,4 +198,4 @@ def _milliseconds(value: Any) -> float:
         return value / datetime.timedelta(milliseconds=1)
     if isinstance(value, numbers.Real):
         return value  # type: ignore[return-value]
-    raise TypeError(f"callback_time must be milliseconds, or a timedelta, not {value!r}")
+    raise TypeError(f"callback_time must be milliseconds or a timedelta, not {value!r}")

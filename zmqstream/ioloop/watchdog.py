@@ -1,10 +1,10 @@
-"""IOLoop.set_blocking_log_threshold(): tells what blocks a loop, while it does.
+"""IOLoop.set_blocking_log_threshold(): reports what blocks a loop, while it is blocked.
 
-A loop is blocked while it does not poll. It tells its watchdog, a thread, when a poll begins and
-ends. During a poll the watchdog waits for its end, so in an idle program neither of them wakes up.
-At other times it looks again a few times within the threshold. If the loop has run all the while
-without another poll, it logs the stack of the loop's thread. What never lets go of the GIL blocks
-the watchdog, too, and is not seen.
+A loop is blocked if it does not poll. It calls its watchdog, a thread, when a poll begins and ends.
+During a poll the watchdog waits for the end of the poll, so an idle program has no wake-ups. At
+other times it checks the loop a few times within the threshold. If the loop has been running all
+that time without another poll, the watchdog logs the stack of the loop's thread. Code that keeps
+the GIL blocks the watchdog too, and is not reported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zmqstream.eventloop import EventLoop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOKS = 4  # within a threshold: a warning comes late by a fourth of it, at most
+CHECKS = 4  # within a threshold: a warning is late by at most a fourth of it
 
 _logger = logging.getLogger("zmqstream")
 _watchdogs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watchdog] = (
@@ -33,46 +33,46 @@ _watchdogs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watchdog] = (
 
 
 def watch(loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
-    """Log what blocks `loop` for more than `seconds`; None or 0: no more."""
+    """Log what blocks `loop` for more than `seconds`. None or 0 ends that."""
     old = _watchdogs.pop(loop, None)
     if old is not None:
         old.stop()
-        _tell(loop, None)
+        _set_on_poll(loop, None)
     if seconds is None or not seconds > 0:
         return
     new = Watchdog(loop, seconds)
-    if _tell(loop, new.on_poll):
+    if _set_on_poll(loop, new.on_poll):
         _watchdogs[loop] = new
         new.thread.start()
     else:
-        message = f"it cannot be seen whether this loop is blocked: {loop!r}"
+        message = f"set_blocking_log_threshold: this loop cannot be watched: {loop!r}"
         warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
-def _tell(loop: Any, on_poll: Callable[[bool | None], None] | None) -> bool:
-    """Have the loop call `on_poll`; None: nobody. Returns whether that is possible."""
+def _set_on_poll(loop: Any, on_poll: Callable[[bool | None], None] | None) -> bool:
+    """Make the loop call `on_poll`, or nothing if it is None. Returns whether that is possible."""
     if isinstance(loop, EventLoop):
         loop._reactor.on_poll = on_poll
         return True
-    # Loops written in Python have their selector, or proactor, here: private, and so for long.
+    # asyncio's private name of the selector or proactor. Loops written in Python have it.
     selector = getattr(loop, "_selector", None)
     if selector is None:
         return False
     for name in ("select", "close"):
         vars(selector).pop(name, None)
     if on_poll is not None:
-        their_select, their_close = selector.select, selector.close
+        original_select, original_close = selector.select, selector.close
 
         def select(timeout: float | None = None) -> Any:
             on_poll(True)
             try:
-                return their_select(timeout)
+                return original_select(timeout)
             finally:
                 on_poll(False)
 
         def close() -> None:
             on_poll(None)
-            their_close()
+            original_close()
 
         selector.select, selector.close = select, close
     return True
@@ -82,21 +82,22 @@ class Watchdog:
     def __init__(self, loop: asyncio.AbstractEventLoop, threshold: float) -> None:
         self.threshold = threshold
         self.loop = weakref.ref(loop, self.stop)
-        self.polling = asyncio._get_running_loop() is not loop  # in doubt wait for the next poll
-        self.polls = 0  # that have ended
-        self.seen = -1  # `polls` at the last look
-        self.looks = 0  # that have found no other number
+        self.polling = asyncio._get_running_loop() is not loop  # True also if it is not known
+        self.polls = 0  # polls that have ended
+        self.last_polls = -1  # `polls` at the last check
+        self.unchanged = 0  # consecutive checks that found the same `polls`
         self.loop_thread = threading.get_ident()
-        self.parked = False  # it waits for the end of a poll
-        # It was woken, and lets some time pass before it parks again: a busy loop polls whenever
-        # the watchdog gets to look, as it lets go of the GIL there.
+        self.parked = False  # whether the watchdog waits for the end of a poll
+        # Whether an event has just ended the wait. Then the watchdog does not park at once: it runs
+        # when the loop releases the GIL, so it would find a busy loop in a poll every time.
         self.woken = False
-        # A SimpleQueue may be used in a weakref's callback, whatever that has interrupted.
-        self.mail: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: a poll ended; False: stop
+        # True: a poll has ended; False: stop. A weakref's callback may interrupt a put() with its
+        # own, which only a SimpleQueue allows.
+        self.events: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self.run, name="zmqstream-watchdog", daemon=True)
 
     def on_poll(self, polling: bool | None) -> None:
-        """Called by the loop: a poll begins, a poll has ended, or (None) the loop is closed."""
+        """The loop calls this when a poll begins (True) or ends (False), or it closes (None)."""
         if polling is None:
             self.stop()
             return
@@ -106,10 +107,10 @@ class Watchdog:
             self.loop_thread = threading.get_ident()
             if self.parked:
                 self.parked = False
-                self.mail.put(True)
+                self.events.put(True)
 
     def stop(self, _: object = None) -> None:
-        self.mail.put(False)
+        self.events.put(False)
 
     def busy(self) -> bool:
         loop = self.loop()
@@ -117,30 +118,30 @@ class Watchdog:
 
     def run(self) -> None:
         while self.wait():
-            self.look()
+            self.check()
 
     def wait(self) -> bool:
-        """Wait for the time of the next look. Returns whether there is to be one."""
-        timeout: float | None = min(self.threshold / LOOKS, threading.TIMEOUT_MAX)
+        """Wait until the next check is due. Returns False if the watchdog was stopped."""
+        timeout: float | None = min(self.threshold / CHECKS, threading.TIMEOUT_MAX)
         if not self.woken:
             self.parked = not self.busy()
-            if self.parked and not self.busy():  # else it became busy before it could see us parked
+            if self.parked and not self.busy():  # it may have become busy before it saw `parked`
                 timeout = None
         try:
-            going_on = self.mail.get(timeout=timeout)
+            running = self.events.get(timeout=timeout)
         except queue.Empty:
             self.woken = False
             return True
         self.woken = True
-        self.seen = -1  # count anew
-        return going_on
+        self.last_polls = -1  # start to count again
+        return running
 
-    def look(self) -> None:
-        if self.polls != self.seen or not self.busy():
-            self.seen, self.looks = self.polls, 0
+    def check(self) -> None:
+        if self.polls != self.last_polls or not self.busy():
+            self.last_polls, self.unchanged = self.polls, 0
             return
-        self.looks += 1
-        if self.looks == LOOKS:
+        self.unchanged += 1
+        if self.unchanged == CHECKS:
             frame = sys._current_frames().get(self.loop_thread)
             stack = traceback.format_stack(frame) if frame is not None else []
             message = "IOLoop blocked for more than %g s in\n%s"
