@@ -27,15 +27,15 @@ def wrong(verb, endpoint):
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ("", "no endpoint; one is as tcp://"),
-        ("5555", "no endpoint; one is as tcp://"),
-        ("127.0.0.1:5555", "no endpoint; one is as tcp://"),
-        ("://127.0.0.1:5555", "no endpoint; one is as tcp://"),
-        ("tcp:127.0.0.1:5555", "no endpoint; one is as tcp://"),
-        ("tcp//127.0.0.1:5555", "no endpoint; one is as tcp://"),
-        ("tcp://", "no endpoint; one is as tcp://"),
-        ("ipc://", "no endpoint; one is as tcp://"),
-        ("inproc://a", "an inproc endpoint reaches nobody"),
+        ("", "not an endpoint; examples are tcp://"),
+        ("5555", "not an endpoint; examples are tcp://"),
+        ("127.0.0.1:5555", "not an endpoint; examples are tcp://"),
+        ("://127.0.0.1:5555", "not an endpoint; examples are tcp://"),
+        ("tcp:127.0.0.1:5555", "not an endpoint; examples are tcp://"),
+        ("tcp//127.0.0.1:5555", "not an endpoint; examples are tcp://"),
+        ("tcp://", "not an endpoint; examples are tcp://"),
+        ("ipc://", "not an endpoint; examples are tcp://"),
+        ("inproc://a", "no other process can reach it"),
         (" tcp://127.0.0.1:5555", "begins or ends with white space"),
         ("tcp://127.0.0.1:5555 ", "begins or ends with white space"),
         ("tcp://127.0.0.1:5555\n", "begins or ends with white space"),
@@ -76,9 +76,9 @@ def wrong(verb, endpoint):
         ("tcp://256.1.1.1:5555", "256.1.1.1 is not an IPv4 address"),
         ("tcp://1.2.3:5555", "1.2.3 is not an IPv4 address"),
         ("tcp://5555:5555", "5555 is not an IPv4 address"),
-        ("tcp://224.0.0.1:5555", "224.0.0.1 is not the address of one host"),
-        ("tcp://255.255.255.255:5555", "255.255.255.255 is not the address of one host"),
-        ("tcp://[ff02::1]:5555", "[ff02::1] is not the address of one host"),
+        ("tcp://224.0.0.1:5555", "224.0.0.1 is not the address of a single host"),
+        ("tcp://255.255.255.255:5555", "255.255.255.255 is not the address of a single host"),
+        ("tcp://[ff02::1]:5555", "[ff02::1] is not the address of a single host"),
         ("ipc://~/socket", "ZeroMQ does not expand ~; give the whole path"),
         ("ipc:///no-such-folder/", "/no-such-folder/ is not the path of a socket"),
     ],
@@ -90,12 +90,12 @@ def test_endpoints_that_no_user_means(verb, endpoint, said):
 @pytest.mark.parametrize(
     ("verb", "endpoint", "said"),
     [
-        ("connect", "tcp://127.0.0.1:0", "port 0 is for --bind; a peer has its own port"),
+        ("connect", "tcp://127.0.0.1:0", "port 0 is for --bind; give the port of the peer"),
         ("connect", ANY_PORT, "port * is for --bind"),
-        ("connect", "tcp://*:5555", "* is for --bind; a peer has its own address"),
+        ("connect", "tcp://*:5555", "* is for --bind; give the address of the peer"),
         ("connect", "tcp://0.0.0.0:5555", "0.0.0.0 is for --bind"),
         ("connect", "tcp://[::]:5555", "[::] is for --bind"),
-        ("connect", "ipc://*", "* is for --bind; a peer has its own path"),
+        ("connect", "ipc://*", "* is for --bind; give the path of the peer"),
         ("connect", "tcp://127.0.0.1;127.0.0.1:5555", "the port is missing"),
         ("connect", "tcp://127.0.0.1:99999;127.0.0.1:5555", "'99999' is not a port"),
         ("connect", "tcp://127.0.0.1:0;*:5555", "* is for --bind"),
@@ -113,7 +113,7 @@ def test_an_ipc_path_where_something_else_is(tmp_path, verb, kind):
     """libzmq removes what is in the way of its own socket."""
     path = tmp_path / "there"
     path.mkdir() if kind == "folder" else path.write_text("precious")
-    assert f"{path} is there, and is not a socket" in wrong(verb, f"ipc://{path}")
+    assert f"{path} exists and is not a socket" in wrong(verb, f"ipc://{path}")
     assert path.exists()
 
 

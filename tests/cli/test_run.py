@@ -165,13 +165,13 @@ def test_a_folder_is_not_in_the_way(run, write):
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.py", "./nothing", "bin", "./bin", ""])
 def test_what_is_not_there(run, name):
-    said = f"python -m zmqstream run: {name} is no file and no command of your PATH\n"
+    said = f"python -m zmqstream run: {name} is neither a file nor a command of your PATH\n"
     assert run(name, code=2) == said
 
 
 def test_a_folder_without_a_slash(run, write):
     write("app/__main__.py", PYTHON)
-    assert "app is no file and no command" in run("app", code=2)
+    assert "app is neither a file nor a command" in run("app", code=2)
 
 
 @pytest.mark.parametrize(

@@ -25,19 +25,22 @@ TRAFFIC = ("push", "pull", "pub", "sub", "echo")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["push"], "give it a --bind or a --connect ENDPOINT"),
+        (["push"], "a --bind or --connect ENDPOINT is missing"),
         (["push", "--bind"], "--bind: expected one argument"),
-        (["pull", "--bind", "nonsense"], "cannot bind nonsense: no endpoint; one is as tcp://"),
-        (["pull", "--connect", "tcp:/x:1"], "cannot connect tcp:/x:1: no endpoint"),
-        (["pull", "--connect", "tcp://127.0.0.1"], "cannot connect tcp://127.0.0.1: no endpoint"),
+        (["pull", "--bind", "nonsense"], "cannot bind nonsense: not an endpoint; examples"),
+        (["pull", "--connect", "tcp:/x:1"], "cannot connect tcp:/x:1: not an endpoint"),
+        (
+            ["pull", "--connect", "tcp://127.0.0.1"],
+            "cannot connect tcp://127.0.0.1: not an endpoint",
+        ),
         (["pull", "--connect", "xyz://a"], "cannot connect xyz://a: Protocol not supported"),
-        (["pull", "--bind", "inproc://a"], "inproc://a: an inproc endpoint reaches nobody"),
+        (["pull", "--bind", "inproc://a"], "inproc://a: no other process can reach it"),
         (["pull", "--bind", ANY_PORT, "--count", "0"], "'0' is not a whole number of at least 1"),
         (["push", "--bind", ANY_PORT, "--size", "1.5"], "'1.5' is not a whole number"),
         (["push", "--bind", ANY_PORT, "--rate", "nan"], "'nan' is not a number greater than 0"),
         (["push", "--bind", ANY_PORT, "--rate", "inf"], "'inf' is not a number greater than 0"),
         (["push", "--bind", ANY_PORT, "--duration", "-1"], "not a number greater than 0"),
-        (["push", "--bind", ANY_PORT, "--stdin", "--size", "5"], "not with --stdin"),
+        (["push", "--bind", ANY_PORT, "--stdin", "--size", "5"], "--size and --stdin exclude"),
         (["pull", "--bind", ANY_PORT, "--print", "xml"], "invalid choice: 'xml'"),
         (["pull", "--bind", ANY_PORT, "--size", "1"], "unrecognized arguments: --size 1"),
         (["info", "more"], "unrecognized arguments: more"),
@@ -99,8 +102,8 @@ def test_info_tells_nothing_private(command, tmp_path):
 
 def test_info_of_what_cannot_be_found(monkeypatch):
     assert info.version_of("no-such-distribution") is None
-    assert info.shown(None) == "in a place that cannot be found"
-    assert info.shown(Path("/usr/lib/libzmq.so.5")) == "/usr/lib/libzmq.so.5"
+    assert info.public_path(None) == "at an unknown path"
+    assert info.public_path(Path("/usr/lib/libzmq.so.5")) == "/usr/lib/libzmq.so.5"
 
     def fail(name):
         raise OSError

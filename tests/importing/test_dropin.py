@@ -475,7 +475,7 @@ def test_control_c_reaches_the_program(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "no-such-thing"], "no-such-thing is no file and no command of your PATH"),
+        (["run", "no-such-thing"], "no-such-thing is neither a file nor a command of your PATH"),
         (["run", "-m"], "the name of a module is missing"),
         (["run", "--quick", "x.py"], "unknown option --quick"),
         (["run"], ""),

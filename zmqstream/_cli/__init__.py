@@ -1,8 +1,8 @@
 """The command line: `python -m zmqstream`, and the script `zmqstream`.
 
-Here is what its modules share: how they print, fail and end. Exit codes: 0, done; 1, it failed
-(`Failure`: an address in use, say); 2, the command line is wrong. What a signal ends dies of that
-signal, so that shells and supervisors see what happened.
+This module has what all commands use to print, fail and end. The exit code is 0 if the command
+succeeded, 1 if it failed (`Failure`, for example an address in use), and 2 if the command line is
+wrong. A command that a signal ends dies of that signal, so shells and supervisors see the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ USAGE = 2  # the exit code for a command line that is wrong
 
 
 class Failure(Exception):
-    """What could not be done, said in one line. It is no error of the program."""
+    """An error of the user or the system, printed as one line without a traceback."""
 
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class Failure(Exception):
 
 
 def prog() -> str:
-    """How the user calls this."""
+    """The name of this program on the user's command line."""
     name = os.path.basename(sys.argv[0])
     return "python -m zmqstream" if name in ("", "-c", "__main__.py") else name
 
@@ -35,8 +35,8 @@ def say(text: str) -> None:
 
 
 def out(text: str = "") -> None:
-    """Write to stdout, at once. A full disk ends this: Python would try again at its end."""
-    if sys.stdout is None:  # it was closed before we began
+    """Write to stdout and flush it. An error, such as a full disk, ends the process."""
+    if sys.stdout is None:  # stdout was closed before the process began
         return
     try:
         sys.stdout.write(text)
@@ -44,16 +44,12 @@ def out(text: str = "") -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        cannot_write(error)
-
-
-def cannot_write(error: OSError) -> NoReturn:
-    say(f"{prog()}: cannot write to stdout: {error.strerror}")
-    os._exit(1)
+        say(f"{prog()}: cannot write to stdout: {error.strerror}")
+        os._exit(1)  # sys.exit() would flush stdout again and print the error twice
 
 
 def die_of(number: int) -> NoReturn:
-    """End as if the signal were not handled: shells and supervisors look at that."""
+    """End the process by this signal, as if the signal were not handled."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -61,4 +57,4 @@ def die_of(number: int) -> NoReturn:
     if os.name != "nt":
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    os._exit(128 + number)  # Windows, or the signal is blocked; what was printed has been written
+    os._exit(128 + number)  # on Windows, or if the signal is blocked

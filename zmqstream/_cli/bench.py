@@ -1,4 +1,4 @@
-"""`bench`: its command line is in zmqstream/_bench, with the benchmarks."""
+"""bench: hands over to zmqstream/_bench, which has the command line and the benchmarks."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""Finds the command that the command line names, and runs it.
+"""Runs the command that the command line names.
 
-COMMANDS is all that is known of the commands before one is used; then its module is imported. It
-has
+COMMANDS has the module of each command, which is imported only when the command runs. It defines
 
-    DESCRIPTION: dict[str, str]           of each of its commands; the examples are in it
-    def add_arguments(parser, name)       to an argparse parser; `name` is the command's
-    def main(options) -> int              do it, and return the exit code; options.command: which
+    DESCRIPTION: dict[str, str]           description and examples of each of its commands
+    def add_arguments(parser, name)       adds the options of command `name` to an argparse parser
+    def main(options) -> int              runs options.command and returns the exit code
 
-or, where argparse must not look at the arguments, `def take_over(arguments) -> NoReturn` alone.
+or only `def take_over(arguments) -> NoReturn`, if argparse must not parse the arguments.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ import zmqstream
 from zmqstream._cli import Failure, die_of, out, prog, say
 
 COMMANDS = {
-    "info": ("info", "versions and build: what a bug report needs"),
+    "info": ("info", "print versions and build, for bug reports"),
     "run": ("run", "run a program with zmqstream's ZMQStream in the place of pyzmq's"),
-    "push": ("traffic", "send messages to pullers, in turns"),
-    "pull": ("traffic", "receive what is pushed; print or count it"),
+    "push": ("traffic", "send messages to PULL sockets, to each in turn"),
+    "pull": ("traffic", "receive messages of PUSH sockets; print or count them"),
     "pub": ("traffic", "publish messages to all subscribers"),
-    "sub": ("traffic", "receive what is published; print or count it"),
+    "sub": ("traffic", "receive published messages; print or count them"),
     "echo": ("traffic", "send every request back to its sender"),
-    "bench": ("bench", "measure this machine: zmqstream, pyzmq, other libraries, and C"),
+    "bench": ("bench", "compare zmqstream, pyzmq, other libraries and C on this machine"),
 }
 
 DESCRIPTION = """\
 Callback streams on ZeroMQ sockets.
 
     {prog} info                                        paste this into a bug report
-    {prog} run SCRIPT.py                               run a program with zmqstream in it
-    {prog} pull --bind tcp://127.0.0.1:5555            count what arrives, and in another
-    {prog} push --connect tcp://127.0.0.1:5555         terminal: send as fast as it takes
+    {prog} run SCRIPT.py                               run a program with zmqstream's class
+    {prog} pull --bind tcp://127.0.0.1:5555            count messages; in another terminal,
+    {prog} push --connect tcp://127.0.0.1:5555         send messages as fast as possible
 """
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of a command that does not take over."""
+    """The argument parser of a command that has one."""
     module = importlib.import_module(f"zmqstream._cli.{COMMANDS[name][0]}")
     parser = argparse.ArgumentParser(
         prog=f"{prog()} {name}",
@@ -57,11 +56,11 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 def overview(arguments: list[str]) -> NoReturn:
-    """What there is; for a command that there is not, an error."""
+    """Print the commands, or an error for arguments that do not begin with a command."""
     parser = argparse.ArgumentParser(
         prog=prog(),
         description=DESCRIPTION.format(prog=prog()),
-        epilog=f"{prog()} COMMAND --help tells more, with examples.",
+        epilog=f"{prog()} COMMAND --help describes a command and has examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"zmqstream {zmqstream.__version__}")
@@ -86,21 +85,21 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Do what the command line says, and end the process."""
+    """Run the command line, and end the process."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not each encoding has each character
+        sys.stdout.reconfigure(errors="backslashreplace")  # the encoding may lack characters
     try:
         try:
             code: object = dispatch(arguments)
         except SystemExit as exit:
-            code = exit.code  # of argparse, which may have printed something
+            code = exit.code
         except Failure as failure:
             say(f"{prog()} {arguments[0]}: {failure}")
             code = failure.code
-        out()  # what argparse printed
+        out()  # flush what argparse has printed
     except KeyboardInterrupt:
         die_of(signal.SIGINT)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # as other programs do in `| head`
         die_of(getattr(signal, "SIGPIPE", signal.SIGTERM))
     sys.exit(code)  # type: ignore[arg-type]

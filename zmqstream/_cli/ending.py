@@ -1,4 +1,4 @@
-"""When a command that could go on for ever ends: by a signal, or because it is done."""
+"""The end of a command: by a signal, or because it has finished."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Any
 
 from zmqstream import _cli
 
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
 
 class Interrupted(Exception):
-    """A signal came while stdout was blocked."""
+    """A signal arrived while a write to stdout was blocked."""
 
 
 class Ending:
-    """The end of a command, made in its running loop.
+    """The end of a command. Create it in the command's running loop.
 
-    The first signal ends the command in good order; with a second one it dies at once.
+    The first signal makes the command finish. A second signal ends the process at once.
     """
 
     def __init__(self) -> None:
@@ -24,10 +28,9 @@ class Ending:
         self.signal = 0
         self._ended: asyncio.Future[None] = self.loop.create_future()
         self._writing = False
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # who started us may have had it ignored, as nohup and a shell's "&" do
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        for number in SIGNALS:
+            # The parent process may have set a signal to be ignored, as nohup and a shell's "&" do.
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._caught)
 
     def _caught(self, number: int, frame: Any) -> None:
@@ -35,11 +38,11 @@ class Ending:
             _cli.die_of(number)
         self.signal = number
         self.loop.call_soon_threadsafe(self.end)
-        if self._writing:  # Python would go on with the write, and its reader may sleep
+        if self._writing:  # otherwise Python retries the write, which may block for ever
             raise Interrupted
 
     def end(self, error: BaseException | None = None) -> None:
-        """It is to end; with `error`, by that."""
+        """End the command; with `error`, wait() raises it."""
         if self._ended.done():
             return
         if error is None:
@@ -51,7 +54,7 @@ class Ending:
         return self._ended.done()
 
     async def wait(self, *coroutines: Any) -> None:
-        """Run these until the end, which comes when one of them returns or raises."""
+        """Run these until the command ends, or one of them returns or raises."""
         tasks = [asyncio.ensure_future(each) for each in coroutines]
         try:
             await asyncio.wait([self._ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -65,7 +68,7 @@ class Ending:
                 raise result
 
     def write(self, text: str) -> None:
-        """Write to stdout; not what comes when it has ended. May block, until a signal comes."""
+        """Write to stdout, unless the command has ended. It may block until a signal arrives."""
         self._writing = True
         try:
             if not self.ended() and not self.signal:
@@ -78,8 +81,7 @@ class Ending:
             self._writing = False
 
     def default(self) -> None:
-        """From now on signals end the process at once."""
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) == self._caught:
+        """Make signals end the process at once from now on."""
+        for number in SIGNALS:
+            if signal.getsignal(number) == self._caught:
                 signal.signal(number, signal.SIG_DFL)

@@ -1,8 +1,8 @@
-"""Endpoints of the command line: refuse those that no user means, and attach the others.
+"""Endpoints of the command line: refuses those that are mistakes, and binds or connects the others.
 
-libzmq accepts endpoints that it cannot use as they are written. It takes a port modulo 65536. It
+libzmq accepts endpoints that it does not use as they are written. It takes a port modulo 65536. It
 reads port "5555/path" as 5555. It connects to addresses that no peer can have. It removes a file
-at the path of an ipc socket. The command would then wait for ever and say nothing.
+at the path of an ipc socket. The command would then wait for ever without a message.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import zmq
 
 from zmqstream._cli import USAGE, Failure, frames
 
-FORM = "no endpoint; one is as tcp://127.0.0.1:5555 or ipc:///tmp/name"
+FORM = "not an endpoint; examples are tcp://127.0.0.1:5555 and ipc:///tmp/name"
 
 
 def check(verb: str, endpoint: str) -> None:
-    """Raise Failure if no user means to bind, or to connect, this endpoint."""
+    """Raise Failure if to bind, or to connect, this endpoint is a mistake."""
     transport, found, address = endpoint.partition("://")
-    wrong = ""  # other transports: libzmq says whether it has them
+    wrong = ""  # libzmq reports transports that it does not have
     if endpoint != endpoint.strip():
         wrong = "it begins or ends with white space"
     elif not (transport and found and address):
         wrong = FORM
     elif transport == "inproc":
-        wrong = "an inproc endpoint reaches nobody outside of this process"
+        wrong = "no other process can reach it"
     elif transport == "tcp":
         wrong = wrong_tcp(verb, address)
     elif transport == "ipc":
@@ -40,7 +40,7 @@ def check(verb: str, endpoint: str) -> None:
 
 
 def wrong_tcp(verb: str, address: str) -> str:
-    """What is wrong with HOST:PORT, or with SOURCE:PORT;HOST:PORT to connect from a source."""
+    """The mistake in HOST:PORT, or in SOURCE:PORT;HOST:PORT to connect from a source address."""
     source, semicolon, address = address.rpartition(";")
     if semicolon:
         if verb == "bind":
@@ -49,15 +49,15 @@ def wrong_tcp(verb: str, address: str) -> str:
             return wrong
     host, _, port = address.rpartition(":")
     if not port or ":" not in address or address.endswith("]"):
-        return "no endpoint; the port is missing"
+        return "not an endpoint; the port is missing"
     if not host:
-        return "no endpoint; the host is missing"
+        return "not an endpoint; the host is missing"
     return wrong_host(verb, host) or wrong_port(verb, port)
 
 
 def wrong_port(verb: str, port: str) -> str:
     if port in ("*", "0"):
-        return "" if verb == "bind" else f"port {port} is for --bind; a peer has its own port"
+        return "" if verb == "bind" else f"port {port} is for --bind; give the port of the peer"
     if re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535:
         return ""
     return f"'{port}' is not a port from 1 to 65535"
@@ -72,18 +72,18 @@ def wrong_host(verb: str, host: str) -> str:
         except ValueError:
             return f"{host} is not an IPv{6 if in_brackets else 4} address"
         if ip.is_multicast or host == "255.255.255.255":
-            return f"{host} is not the address of one host"
+            return f"{host} is not the address of a single host"
         everywhere = ip.is_unspecified
     elif not everywhere and not re.fullmatch(r"[\w.-]+", host):
         return f"'{host}' is not a host; an IPv6 address needs brackets"
     if everywhere and verb == "connect":
-        return f"{host} is for --bind; a peer has its own address"
+        return f"{host} is for --bind; give the address of the peer"
     return ""
 
 
 def wrong_ipc(verb: str, path: str) -> str:
     if path == "*":
-        return "" if verb == "bind" else "* is for --bind; a peer has its own path"
+        return "" if verb == "bind" else "* is for --bind; give the path of the peer"
     if os.path.expanduser(path) != path:
         return f"ZeroMQ does not expand {path.partition('/')[0]}; give the whole path"
     if path.endswith("/"):
@@ -93,7 +93,7 @@ def wrong_ipc(verb: str, path: str) -> str:
     except OSError:
         return ""
     if os.name != "nt" and not stat.S_ISSOCK(mode):
-        return f"{path} is there, and is not a socket"
+        return f"{path} exists and is not a socket"
     return ""
 
 

@@ -1,15 +1,15 @@
-"""Messages as lines: whatever is in them, a terminal shows it and does not obey it."""
+"""Messages as lines of text, in which nothing controls a terminal."""
 
 from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile(r"[^ -\[\]-~]")  # all but ASCII's printable characters without the backslash
+_UNSAFE = re.compile(r"[^ -\[\]-~]")  # matches all but printable ASCII, and matches the backslash
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"}
 
 
 def text(frame: bytes) -> str:
-    r"""UTF-8, with escapes for what is none (\xff), control characters (\x1b, \u202e) and "\"."""
+    r"""UTF-8, with escapes for other bytes (\xff), control characters (\x1b, \u202e) and "\"."""
     return _UNSAFE.sub(_escaped, frame.decode("utf-8", "surrogateescape"))
 
 
@@ -22,12 +22,12 @@ def _escaped(match: re.Match[str]) -> str:
     code = ord(character)
     if code < 0x80:
         return f"\\x{code:02x}"
-    if 0xDC80 <= code <= 0xDCFF:  # by surrogateescape, for a byte that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # the surrogate of a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def line(message: list[bytes], how: str) -> str:
-    """A message on a line of its own: its frames, tabs between them."""
+    """One line for a message: its frames, with tabs between them."""
     shown = map(text, message) if how == "text" else (frame.hex() for frame in message)
     return "\t".join(shown) + "\n"

@@ -1,7 +1,7 @@
-"""info: versions and build, for people and for machines.
+"""info: versions and build, as text or JSON.
 
-Bug reports are public: of paths, only what lies below site-packages or in the system is told, and
-of the environment only the variables that change what zmqstream does.
+Bug reports are public. So info prints only paths below site-packages or in system directories, and
+only the environment variables that affect zmqstream.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from zmqstream._cli import out
 
 DESCRIPTION = {
     "info": """\
-Print what a bug report needs: versions, where libzmq comes from, loop and poller, how the core was
-built. There are no paths of yours in it.
+Print what a bug report needs: versions, the libzmq in use, loop and poller, and how the core was
+built. It does not contain your private paths.
 
-    {prog} info            paste this
-    {prog} info --json     for programs
+    {prog} info            paste this into a bug report
+    {prog} info --json     print JSON for programs
 """
 }
 
 VARIABLES = ("ZMQSTREAM_POLLER", "ZMQSTREAM_DEBUG", "PYTHONASYNCIODEBUG", "PYZMQ_BACKEND")
 BITS = 8 * ctypes.sizeof(ctypes.c_void_p)
-OTHERS = ("uvloop", "tornado", "gevent")  # installed beside it, perhaps
+OTHERS = ("uvloop", "tornado", "gevent")  # packages that may be installed too
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -54,16 +54,19 @@ def main(options: argparse.Namespace) -> int:
 
 
 def collect() -> dict[str, Any]:
-    """What is known, by name: strings, and dicts of strings and bools."""
+    """The facts by name. A fact is a string, or a dict of strings and bools."""
     return {
-        "zmqstream": {"version": zmqstream.__version__, "where": shown(Path(zmqstream.__file__))},
+        "zmqstream": {
+            "version": zmqstream.__version__,
+            "where": public_path(Path(zmqstream.__file__)),
+        },
         "Python": {
             "version": platform.python_version(),
             "kind": f"{platform.python_implementation()} of {BITS} bits",
             "GIL": getattr(sys, "_is_gil_enabled", lambda: True)(),
         },
         "pyzmq": {"version": zmq.pyzmq_version(), "backend": backend()},
-        "libzmq": {"version": zmq.zmq_version(), "where": shown(libzmq())}
+        "libzmq": {"version": zmq.zmq_version(), "where": public_path(libzmq())}
         | {name: zmq.has(name) for name in ("curve", "ipc", "draft")},
         "poller": poller(),
         "loop": {"zmqstream.run()": loop_class(zmqstream.new_event_loop)}
@@ -76,7 +79,7 @@ def collect() -> dict[str, Any]:
 
 
 def in_words(fact: Any) -> str:
-    """On one line: a version stands alone, what is true as its name, what is false as "no ..."."""
+    """A fact on one line. True values are shown as their name, false ones as "no" and it."""
     if isinstance(fact, str):
         return fact
     words = []
@@ -107,7 +110,7 @@ def poller() -> str:
 
 
 def loop_class(make: Any) -> str:
-    """The loop that is made when one is needed. It may not be possible, and that is told, too."""
+    """The class of the loop that `make` creates, or the error if it fails."""
     try:
         loop = make()
     except Exception as error:
@@ -116,10 +119,10 @@ def loop_class(make: Any) -> str:
     return f"{type(loop).__module__}.{type(loop).__qualname__}"
 
 
-def shown(path: Path | None) -> str:
-    """Where a file is, without what is private."""
+def public_path(path: Path | None) -> str:
+    """The path of a file without its private parts."""
     if path is None:
-        return "in a place that cannot be found"
+        return "at an unknown path"
     for name in ("platlib", "purelib"):
         library = Path(sysconfig.get_path(name)).resolve()
         if library in path.resolve().parents:
@@ -129,7 +132,7 @@ def shown(path: Path | None) -> str:
     return f"not in site-packages: .../{path.parent.name}/{path.name}"
 
 
-class Place(ctypes.Structure):
+class DlInfo(ctypes.Structure):
     """Dl_info of dladdr(3)."""
 
     _fields_ = [
@@ -141,26 +144,26 @@ class Place(ctypes.Structure):
 
 
 def libzmq() -> Path | None:
-    """The file of the libzmq in use, which is the one that pyzmq has loaded."""
+    """The file of the libzmq that pyzmq has loaded, or None if it cannot be found."""
     address = _core.libzmq_functions()["msg_recv"]
     if sys.platform == "win32":
         return module_of(address)
-    place = Place()
+    place = DlInfo()
     try:
         found = ctypes.CDLL(None).dladdr(ctypes.c_void_p(address), ctypes.byref(place))
-    except (OSError, AttributeError):  # no dladdr() here
+    except (OSError, AttributeError):  # this system has no dladdr()
         return None
     return Path(os.fsdecode(place.file)) if found and place.file else None
 
 
 def module_of(address: int) -> Path | None:
-    """As libzmq(), on Windows."""
+    """Like libzmq(), on Windows."""
     if sys.platform != "win32":
         return None
     kernel = ctypes.windll.kernel32
     handle = ctypes.c_void_p()
     name = ctypes.create_unicode_buffer(1024)
-    # 6: by an address in it, without a reference
+    # GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | ..._UNCHANGED_REFCOUNT
     if not kernel.GetModuleHandleExW(6, ctypes.c_void_p(address), ctypes.byref(handle)):
         return None
     kernel.GetModuleFileNameW.argtypes = [ctypes.c_void_p, ctypes.c_wchar_p, ctypes.c_uint]

@@ -1,4 +1,4 @@
-"""The lines of stdin, which may be a file, a pipe or a terminal, in a running loop."""
+"""Reads the lines of stdin, which may be a file, a pipe or a terminal, in a running loop."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator
 
 from zmqstream._cli import Failure
 
-CHUNK = 1 << 16  # bytes: what a pipe of Linux holds
-AHEAD = 4  # chunks that are read before they are asked for
+CHUNK = 1 << 16  # bytes: the capacity of a pipe on Linux
+AHEAD = 4  # chunks that the thread reads in advance
 
 
 async def lines_of_stdin() -> AsyncIterator[list[bytes]]:
-    """Lists of lines without their ends, as soon as they are there; so many as came together.
+    """Yield lists of lines without their ends, as soon as they have been read.
 
-    A thread reads: there is no other way that works for files, pipes and terminals alike. It is a
-    daemon, as nothing but its process's end gets a thread out of a read.
+    A thread reads, because no other way works for files, pipes and terminals alike. It is a daemon,
+    because only the end of the process can interrupt a thread in a read.
     """
     loop = asyncio.get_running_loop()
     chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
@@ -35,9 +35,9 @@ async def lines_of_stdin() -> AsyncIterator[list[bytes]]:
             try:
                 loop.call_soon_threadsafe(chunks.put_nowait, chunk)
             except RuntimeError:
-                return  # the loop is closed: nobody listens any more
+                return  # the loop is closed
 
-    if sys.stdin is None:  # it was closed before we began
+    if sys.stdin is None:  # stdin was closed before the process began
         return
     descriptor = sys.stdin.fileno()
     threading.Thread(target=read, name="stdin", daemon=True).start()
@@ -57,5 +57,5 @@ async def lines_of_stdin() -> AsyncIterator[list[bytes]]:
 
 
 def without_return(line: bytes) -> bytes:
-    """On Windows, lines end with two characters."""
+    """Remove the carriage return before a line's end on Windows."""
     return line.removesuffix(b"\r") if os.name == "nt" else line

@@ -1,7 +1,7 @@
-"""One end of a socket: it sends, receives or echoes, and counts.
+"""Runs push, pull, pub, sub and echo: one stream that sends, receives or echoes, and counts.
 
-What waits is bounded: a sender queues a batch at most beyond what libzmq takes, a receiver holds
-what came in one turn.
+Memory is bounded. A sender queues at most one batch beyond the messages that libzmq accepts. A
+receiver holds the messages of one turn.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ SENDERS = ("push", "pub")
 TYPES = {
     "push": zmq.PUSH,
     "pull": zmq.PULL,
-    "pub": zmq.XPUB,  # a PUB that hears of subscriptions
+    "pub": zmq.XPUB,  # a PUB that receives subscriptions
     "sub": zmq.SUB,
     "echo": zmq.ROUTER,
 }
 
 BATCH = 1000  # messages
 BATCH_BYTES = 4 << 20
-UNCOPIED = 1 << 16  # bytes: libzmq takes these and more as they are
-BURST = 0.05  # seconds: with --rate, a delay of more is not made up for
-GRACE = 1000  # milliseconds for what is under way when a signal comes
+UNCOPIED = 1 << 16  # bytes: frames of this size or more are sent without a copy
+BURST = 0.05  # seconds: with --rate, a longer delay is not caught up
+GRACE = 1000  # milliseconds: LINGER after a signal
 
 
 def open_socket(context: zmq.Context[Any], options: argparse.Namespace) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = context.socket(TYPES[options.command])
     try:
         if options.command == "pub":
-            socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # each subscription, and each one's end
+            socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # report every subscription and its end
         if options.command == "sub":
             for topic in options.topic or [""]:
                 socket.subscribe(os.fsencode(topic))
@@ -58,11 +58,11 @@ def open_socket(context: zmq.Context[Any], options: argparse.Namespace) -> zmq.S
 
 
 async def run(socket: zmq.Socket[bytes], options: argparse.Namespace) -> Traffic:
-    """The command, to its end, and its stream is closed."""
+    """Run the command to its end, and close its stream."""
     traffic = Traffic(zmqstream.ZMQStream(socket), options)
     try:
         work = traffic.send() if options.command in SENDERS else traffic.receive()
-        await traffic.ending.wait(work, traffic.tell_rates(), traffic.time_out())
+        await traffic.ending.wait(work, traffic.report_rates(), traffic.time_out())
     finally:
         traffic.close()
     return traffic
@@ -73,7 +73,7 @@ async def forever() -> None:
 
 
 class Traffic:
-    """A stream that is sent to, or received from, and how much of that there was."""
+    """A command's stream, and the counts of the messages that it has sent or received."""
 
     def __init__(self, stream: zmqstream.ZMQStream, options: argparse.Namespace) -> None:
         self.stream = stream
@@ -81,17 +81,17 @@ class Traffic:
         self.meter = meter.Meter(self.count)
         self.ending = ending.Ending()
         self.time_is_up = False
-        self.batch: list[list[bytes]] = []  # what came in this turn
-        self.received_messages = self.received_bytes = 0  # before it
+        self.batch: list[list[bytes]] = []  # the messages received in this turn
+        self.received_messages = self.received_bytes = 0  # in the turns before
         stream.on_err(lambda error: self.ending.end(Failure(f"the socket failed: {error}")))
 
     def close(self) -> None:
-        """The end of the stream. What libzmq has taken is on its way, and has been counted."""
+        """Close the stream. The counts include the messages that libzmq has accepted."""
         self.ending.default()
         if self.batch:
             self.received_batch()
         self.stream.close(GRACE if self.ending.signal else None)
-        self.meter.look()
+        self.meter.update()
 
     def count(self) -> tuple[int, int]:
         stats = self.stream.stats()
@@ -105,7 +105,7 @@ class Traffic:
         await asyncio.sleep(self.options.duration)
         self.time_is_up = True
 
-    async def tell_rates(self) -> None:
+    async def report_rates(self) -> None:
         interval = self.options.interval
         if not interval or self.options.quiet:
             await forever()
@@ -123,7 +123,7 @@ class Traffic:
 
     def received_to_echo(self, message: list[bytes]) -> None:
         self.stream.send_multipart(message)
-        self.received(message[1:])  # without the address
+        self.received(message[1:])  # without the routing id
 
     def received(self, message: list[bytes]) -> None:
         batch = self.batch
@@ -139,7 +139,7 @@ class Traffic:
         batch, self.batch = self.batch, []
         self.received_messages += len(batch)
         self.received_bytes += sum([len(frame) for message in batch for frame in message])
-        self.meter.look()
+        self.meter.update()
         how = getattr(self.options, "print", None)
         if how:
             self.ending.write("".join([frames.line(message, how) for message in batch]))
@@ -156,7 +156,7 @@ class Traffic:
         topic = getattr(self.options, "topic", None)
         head = [] if topic is None else [os.fsencode(topic)]
         left = self.options.count or sys.maxsize
-        most = 1  # the first alone: its time counts
+        most = 1  # the first message is sent alone, because the time starts with it
         async with contextlib.aclosing(self.payloads()) as batches:
             async for batch in batches:
                 while batch and left:
@@ -171,7 +171,7 @@ class Traffic:
                     break
 
     async def payloads(self) -> AsyncGenerator[list[bytes], None]:
-        """What is to be sent: lists of a bounded number."""
+        """Yield lists of payloads. The number of payloads in a list is bounded."""
         if self.options.stdin:
             async for batch in lines.lines_of_stdin():
                 yield batch
@@ -182,30 +182,30 @@ class Traffic:
             yield [payload] * number
 
     async def hand_over(self, messages: list[list[bytes]]) -> None:
-        """Send these, and return when libzmq has taken them all."""
+        """Send these messages, and return when libzmq has accepted them all."""
         self.all_sent.clear()
         last = len(messages) - 1
         for i, message in enumerate(messages):
-            # what is big is not copied: bytes do not change
+            # Large bytes objects need no copy, because they are immutable.
             copy = len(message[-1]) < UNCOPIED
             callback = self.last_is_sent if i == last else None
             self.stream.send_multipart(message, copy=copy, callback=callback)
         await self.all_sent.wait()
-        self.meter.look()
+        self.meter.update()
 
     def last_is_sent(self, message: list[bytes], status: Any) -> None:
-        self.all_sent.set()  # or it has failed: on_err hears of that
+        self.all_sent.set()  # also if the send failed, which on_err() reports
 
     async def subscriptions(self, wanted: int) -> None:
-        """Count subscriptions, and return when there are so many."""
-        there = 0
+        """Count subscriptions, and return when there are `wanted`."""
+        present = 0
         reached = asyncio.Event()
 
         def received(message: list[bytes]) -> None:
-            nonlocal there
+            nonlocal present
             kind = message[0][:1]
-            there += (kind == b"\1") - (kind == b"\0")
-            if there >= wanted:
+            present += (kind == b"\1") - (kind == b"\0")
+            if present >= wanted:
                 reached.set()
 
         self.stream.on_recv(received)
@@ -214,14 +214,14 @@ class Traffic:
 
 
 class Pace:
-    """At most `rate` messages in a second, as evenly as the loop's timers allow."""
+    """Allows at most `rate` messages a second, as evenly as the loop's timers can."""
 
     def __init__(self, rate: float | None) -> None:
         self.rate = rate
         self.next = time.monotonic()  # when the next message is due
 
     async def take(self, wanted: int) -> int:
-        """How many of these may go now: 1 at least, and it waits until that is due."""
+        """Wait until a message is due. Returns how many of `wanted` messages may be sent now."""
         if self.rate is None:
             return wanted
         self.next = max(self.next, time.monotonic() - BURST)

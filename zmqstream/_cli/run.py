@@ -1,4 +1,4 @@
-"""run: a program with zmqstream's ZMQStream in the place of pyzmq's."""
+"""run: runs a program with zmqstream's ZMQStream in the place of pyzmq's."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from zmqstream import _cli
 STARTUP = Path(__file__).resolve().parent.parent / "_startup"
 
 RUN = """\
-Run a program that uses pyzmq's ZMQStream with zmqstream's in its place.
+Run a program that uses pyzmq's ZMQStream, with zmqstream's ZMQStream in its place.
 
-    {prog} run -m MODULE [ARGS...]     as python -m MODULE ARGS
-    {prog} run SCRIPT.py [ARGS...]     as python SCRIPT.py ARGS
-    {prog} run COMMAND [ARGS...]       as COMMAND ARGS: a command of your PATH, or a path
+    {prog} run -m MODULE [ARGS...]     like python -m MODULE ARGS
+    {prog} run SCRIPT.py [ARGS...]     like python SCRIPT.py ARGS
+    {prog} run COMMAND [ARGS...]       like COMMAND ARGS: a command of your PATH, or a path
 
-This Python runs what ends in .py, .pyw or .pyz, what names this Python in its first line, and
-folders that have a __main__.py and are given with a slash. Other programs are executed as they are.
+This Python runs files that end in .py, .pyw or .pyz, files that name this Python in their first
+line, and folders with a __main__.py, which must be given with a slash. Other programs are executed
+as they are.
 
-The program is not changed. It runs in this very process (the same process id, signals and exit
-code), and its Python child processes use zmqstream, too, as long as they inherit the environment
-variable PYTHONPATH and have zmqstream installed.
+The program is not changed. It runs in this process, with the same process id, signals and exit
+code. Its Python child processes use zmqstream too, if they inherit the environment variable
+PYTHONPATH and have zmqstream installed.
 """
 
 
 def take_over(arguments: list[str]) -> NoReturn:
-    """Become the program of `arguments`, with zmqstream's ZMQStream in it.
+    """Replace this process by the program of `arguments`, with zmqstream's ZMQStream in it.
 
-    All of them are the program's: argparse would look into them.
+    argparse does not see the arguments, because they belong to the program.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(RUN.format(prog=_cli.prog()), end="")
@@ -47,22 +48,22 @@ def take_over(arguments: list[str]) -> NoReturn:
             fail("run -m: the name of a module is missing")
         command = [sys.executable, *interpreter_flags(), *arguments]
     elif first.startswith("-"):
-        fail(f"run: unknown option {first}; options of the program come after its name")
+        fail(f"run: unknown option {first}; give the program's options after its name")
     else:
         command = [*program(first), *arguments[1:]]
     paths = [str(STARTUP), *filter(None, [os.environ.get("PYTHONPATH")])]
-    become(command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    execute(command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
 
 
 def program(name: str) -> list[str]:
-    """The command that runs this file, folder or command of the PATH."""
+    """The command line that runs this file, folder or command of the PATH."""
     has_slash = name in (os.curdir, os.pardir) or os.path.dirname(name) != ""
     path = (None if has_slash else shutil.which(name)) or name
     python = [sys.executable, *interpreter_flags()]
     if has_slash and os.path.isfile(os.path.join(path, "__main__.py")):
         return [*python, path]
     if not os.path.isfile(path):
-        fail(f"run: {name} is no file and no command of your PATH")
+        fail(f"run: {name} is neither a file nor a command of your PATH")
     if path.endswith((".py", ".pyw", ".pyz")):
         return [*python, path]
     options = options_for_this_python(path)
@@ -74,9 +75,9 @@ def program(name: str) -> list[str]:
 
 
 def options_for_this_python(path: str) -> list[str] | None:
-    """The options after "#!/.../python" in the first line. None if it names another program.
+    """The options after "#!/.../python" in the first line, or None if it names another program.
 
-    The folder makes the environment: in a virtual one, python is a link to another one's Python.
+    Its folder counts too, because the python of a virtual environment is a link to another one.
     """
     try:
         with open(path, "rb") as file:
@@ -88,13 +89,13 @@ def options_for_this_python(path: str) -> list[str] | None:
         here = os.path.samefile(words[0], sys.executable) and os.path.samefile(
             os.path.dirname(words[0]), os.path.dirname(sys.executable)
         )
-    except (OSError, IndexError, ValueError):  # not to be read, or it names nothing that is there
+    except (OSError, IndexError, ValueError):  # unreadable, or the interpreter does not exist
         return None
     return words[1:] if here else None
 
 
 def interpreter_flags() -> list[str]:
-    """The options that Python itself was started with here, as -u or -W error."""
+    """The options of the Python in this process, such as -u or -W error."""
     head = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
     if head[-1:] == sys.argv[:1]:  # the script `zmqstream`
         return head[:-1]
@@ -108,18 +109,18 @@ def interpreter_flags() -> list[str]:
     return head if last == "-" else [*head, last]
 
 
-def become(command: list[str], environment: dict[str, str]) -> NoReturn:
+def execute(command: list[str], environment: dict[str, str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
         if os.name != "nt":
-            # Python ignores these for itself. Ignored signals would outlive execve(), and a command
-            # that writes into a closed pipe would get errors instead of its end.
+            # Python ignores these signals, and execve() keeps them ignored. The program would get
+            # an error from a closed pipe instead of the signal that ends it.
             for name in ("SIGPIPE", "SIGXFSZ"):
                 if hasattr(signal, name):
                     signal.signal(getattr(signal, name), signal.SIG_DFL)
             os.execve(command[0], command, environment)
-        # Windows cannot replace a process: wait for it, and leave Ctrl-C to it
+        # Windows cannot replace a process: wait for a child, which handles Ctrl-C
         process = subprocess.Popen(command, env=environment)
     except OSError as error:
         fail(f"run: cannot start {command[0]}: {error.strerror}")

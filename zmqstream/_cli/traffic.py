@@ -1,6 +1,6 @@
-"""push, pull, pub, sub and echo: messages by hand, and how fast they go.
+"""push, pull, pub, sub and echo: send and receive messages from the command line.
 
-Only messages go to stdout; rates, totals and errors to stderr.
+Only messages go to stdout. Rates, totals and errors go to stderr.
 """
 
 from __future__ import annotations
@@ -18,44 +18,45 @@ from zmqstream import _cli
 from zmqstream._cli import Failure, endpoints, say
 from zmqstream._cli.peer import SENDERS, open_socket, run
 
-PATIENCE = 2  # seconds: then it says what it waits for
+PATIENCE = 2  # seconds of waiting, after which the command prints why it waits
 
 _ENDS = """\
-Only messages go to stdout; rates and totals go to stderr. Ctrl-C ends it, with the total."""
+Only messages go to stdout; rates and totals go to stderr. Ctrl-C ends the command and prints the
+total."""
 
 DESCRIPTION = {
     "push": f"""\
-Send messages to the peers that pull, in turns, as fast as they take them.
+Send messages to PULL sockets, to each in turn, as fast as they accept them.
 
     {{prog}} push --connect tcp://127.0.0.1:5555                      until Ctrl-C
-    {{prog}} push --bind 'tcp://*:5555' --count 1000000 --size 100    a million, 100 bytes each
+    {{prog}} push --bind 'tcp://*:5555' --count 1000000 --size 100    a million of 100 bytes
     {{prog}} push --connect tcp://127.0.0.1:5555 --rate 10 --duration 60
     tail -f log | {{prog}} push --connect tcp://127.0.0.1:5555 --stdin
 
-It waits for a peer, and in the end until the peers have what was sent. {_ENDS}
+The command waits for a peer. At the end it waits until all messages have been sent. {_ENDS}
 """,
     "pull": f"""\
-Receive messages that are pushed, and count or print them.
+Receive messages of PUSH sockets, and count or print them.
 
     {{prog}} pull --bind tcp://127.0.0.1:5555                  rates, until Ctrl-C
-    {{prog}} pull --connect tcp://127.0.0.1:5555 --print       each message on a line
+    {{prog}} pull --connect tcp://127.0.0.1:5555 --print       a line for each message
     {{prog}} pull --bind tcp://127.0.0.1:5555 --print hex --count 1
     {{prog}} pull --bind tcp://127.0.0.1:5555 --print | head
 
 {_ENDS}
 """,
     "pub": f"""\
-Publish messages to all who have subscribed by then.
+Publish messages to all subscribers.
 
     {{prog}} pub --bind tcp://127.0.0.1:5556 --rate 10
     {{prog}} pub --bind tcp://127.0.0.1:5556 --topic weather --wait --count 100
     seq 10 | {{prog}} pub --bind tcp://127.0.0.1:5556 --wait --stdin
 
-Without --wait it publishes at once, and who is not there yet misses that. ZeroMQ drops what a slow
-subscriber does not take: to see no losses, give a --rate. {_ENDS}
+Without --wait the command publishes at once, and subscribers that connect later miss messages.
+ZeroMQ drops messages for a slow subscriber: use --rate to avoid losses. {_ENDS}
 """,
     "sub": f"""\
-Subscribe, and count or print what is published.
+Subscribe, and count or print published messages.
 
     {{prog}} sub --connect tcp://127.0.0.1:5556                   everything: rates, until Ctrl-C
     {{prog}} sub --connect tcp://127.0.0.1:5556 --topic weather --topic news --print
@@ -64,12 +65,12 @@ Subscribe, and count or print what is published.
 {_ENDS}
 """,
     "echo": f"""\
-Send every message back to the REQ, DEALER or ROUTER socket that it came from.
+Send every message back to the REQ, DEALER or ROUTER socket that sent it.
 
     {{prog}} echo --bind tcp://127.0.0.1:5557
     {{prog}} echo --bind tcp://127.0.0.1:5557 --bind ipc:///tmp/echo --count 1000
 
-ZeroMQ drops answers to a peer that takes none for long. {_ENDS}
+ZeroMQ drops replies to a peer that does not receive them. {_ENDS}
 """,
 }
 
@@ -78,33 +79,33 @@ ZeroMQ drops answers to a peer that takes none for long. {_ENDS}
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    group = parser.add_argument_group("endpoints (at least one; each may be given often)")
+    group = parser.add_argument_group("endpoints (at least one; options may be repeated)")
     for verb in ("bind", "connect"):
         group.add_argument(f"--{verb}", action="append", default=[], metavar="ENDPOINT")
-    done = "received" if name not in SENDERS else "sent"
+    done = "sent" if name in SENDERS else "received"
     parser.add_argument(
-        "--count", type=positive_int, metavar="N", help=f"end when N messages were {done}"
+        "--count", type=positive_int, metavar="N", help=f"end after N {done} messages"
     )
     parser.add_argument(
         "--duration",
         type=positive,
         metavar="SECONDS",
-        help="end after so long; it has failed (exit code 1) if --count was not reached by then",
+        help="end after this time; fail (exit code 1) if --count was not reached by then",
     )
     parser.add_argument(
         "--interval",
         type=not_negative,
         metavar="SECONDS",
-        help="between lines with rates; 0: none. Default: 1, or 0 where messages are lines",
+        help="print rates at this interval; 0: never. Default: 1, or 0 with --print or --stdin",
     )
-    parser.add_argument("--quiet", action="store_true", help="no rates, no totals; only errors")
+    parser.add_argument("--quiet", action="store_true", help="print errors, but no rates or totals")
     if name in SENDERS:
-        parser.add_argument("--rate", type=positive, metavar="N", help="N messages/s at most")
+        parser.add_argument("--rate", type=positive, metavar="N", help="at most N messages/s")
         parser.add_argument(
-            "--size", type=not_negative_int, metavar="BYTES", help="of a message; default: 16"
+            "--size", type=not_negative_int, metavar="BYTES", help="size of a message; default: 16"
         )
         parser.add_argument(
-            "--stdin", action="store_true", help="send the lines of stdin, and end with them"
+            "--stdin", action="store_true", help="send each line of stdin, and end at its end"
         )
     if name in ("pull", "sub"):
         parser.add_argument(
@@ -112,8 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
             nargs="?",
             const="text",
             choices=("text", "hex"),
-            help="print messages, tabs between frames; text (the default) has escapes (\\xff, \\n) "
-            "for what is no printable UTF-8",
+            help="print messages, with tabs between frames; text (the default) has escapes (\\xff, "
+            "\\n) for all that is not printable UTF-8",
         )
     if name == "pub":
         parser.add_argument("--topic", help="first frame of each message")
@@ -124,25 +125,25 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
             const=1,
             default=0,
             metavar="N",
-            help="for N subscriptions (1, if N is not given) before the first message",
+            help="wait for N subscriptions (default: 1) before the first message",
         )
     if name == "sub":
         parser.add_argument(
             "--topic",
             action="append",
-            help="messages whose first frame begins so; may be given often; default: all",
+            help="receive messages whose first frame begins so; may be repeated; default: all",
         )
     parser.set_defaults(error=parser.error)
 
 
-def number_type(convert: Any, said: str, fits: Any) -> Any:
+def number_type(convert: Any, description: str, fits: Any) -> Any:
     def read(text: str) -> Any:
         try:
             value = convert(text)
         except ValueError:
             value = math.nan
         if not fits(value) or value == math.inf:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {said}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
         return value
 
     return read
@@ -155,9 +156,9 @@ not_negative = number_type(float, "a number of at least 0", lambda value: value 
 
 
 def check(options: argparse.Namespace) -> None:
-    """What argparse cannot: options that belong together. argparse's defaults are completed."""
+    """Check what argparse cannot check, and set the defaults that depend on other options."""
     if not options.bind and not options.connect:
-        options.error("give it a --bind or a --connect ENDPOINT, as tcp://127.0.0.1:5555")
+        options.error("a --bind or --connect ENDPOINT is missing, such as tcp://127.0.0.1:5555")
     for verb in ("bind", "connect"):
         for endpoint in getattr(options, verb):
             endpoints.check(verb, endpoint)
@@ -166,7 +167,7 @@ def check(options: argparse.Namespace) -> None:
         options.interval = 0.0 if in_lines else 1.0
     if options.command in SENDERS:
         if options.stdin and options.size is not None:
-            options.error("--size is for messages that are made up: not with --stdin")
+            options.error("--size and --stdin exclude each other")
         options.size = 16 if options.size is None else options.size
 
 
@@ -175,7 +176,7 @@ def check(options: argparse.Namespace) -> None:
 
 def main(options: argparse.Namespace) -> int:
     check(options)
-    # of what is not sent when it ends; the total does not count that
+    # close() would log the number of unsent messages, which the total does not count.
     logging.getLogger("zmqstream").disabled = True
     context: zmq.Context[Any] = zmq.Context()
     try:
@@ -189,18 +190,18 @@ def main(options: argparse.Namespace) -> int:
     term(context, options.quiet)
     if traffic.ending.signal:
         _cli.die_of(traffic.ending.signal)
-    there = traffic.meter.messages
-    if traffic.time_is_up and there < (options.count or 0):
-        raise Failure(f"{there} of {options.count} messages in {options.duration:g} s")
+    done = traffic.meter.messages
+    if traffic.time_is_up and done < (options.count or 0):
+        raise Failure(f"{done} of {options.count} messages in {options.duration:g} s")
     return 0
 
 
 def term(context: zmq.Context[Any], quiet: bool) -> None:
-    """Wait until peers have what was sent: for as long as it takes, and it says so."""
+    """Terminate the context, which waits without limit until all messages have been sent."""
     thread = threading.Thread(target=context.term, daemon=True)
     thread.start()
     thread.join(PATIENCE)
     if thread.is_alive():
         if not quiet:
-            say("waiting for peers to take what was sent; Ctrl-C gives it up")
+            say("waiting for peers to receive the sent messages; Ctrl-C drops them")
         thread.join()

@@ -1,10 +1,10 @@
-"""Imported by Python as it starts, in programs that `python -m zmqstream run` has started.
+"""Python imports this as it starts, in programs that `python -m zmqstream run` has started.
 
-This folder stands first in their PYTHONPATH. It calls `zmqstream.install()` as soon as the program
-imports pyzmq's event loop modules, and costs nothing where it never does.
+`run` puts this folder first in their PYTHONPATH. An import hook calls `zmqstream.install()` when
+the program imports pyzmq's event loop modules. Nothing of zmqstream is imported before.
 
-Pythons that are too old for zmqstream read this file, too. Its syntax is that of Python 2.7, and
-there it only hands on to the sitecustomize that it hides.
+Pythons that are too old for zmqstream import this file too, so its syntax is that of Python 2.7.
+There it only imports the sitecustomize that it hides.
 """
 # mypy: allow-untyped-defs, allow-untyped-calls, no-check-untyped-defs
 
@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class InstallFirst:
-    """Finds nothing itself."""
+    """Finds pyzmq's modules by the other finders, and wraps their loaders."""
 
     @classmethod
     def find_spec(cls, fullname, path, target=None):
@@ -26,8 +26,8 @@ class InstallFirst:
                 continue
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
-                # Finders run under Python's one import lock: to import zmqstream here could wait
-                # for ever for another thread that imports it, or something of it.
+                # Do not import zmqstream here: a finder runs under the global import lock, and
+                # another thread that is importing zmqstream may wait for that lock.
                 if spec.loader is not None:
                     spec.loader = Loader(spec.loader)
                 return spec
@@ -50,7 +50,7 @@ class Loader:
         if InstallFirst in sys.meta_path:
             sys.meta_path.remove(InstallFirst)
         self.loader.exec_module(module)
-        install()  # in `module`, which another thread may have found before the first one
+        install()  # `module` may have been loaded by another thread before the first call
 
 
 def _find_install():
@@ -60,8 +60,8 @@ def _find_install():
         import warnings
 
         warnings.warn(
-            "this program was started by `python -m zmqstream run` and uses pyzmq's ZMQStream "
-            "all the same: " + sys.executable + " cannot import zmqstream (" + str(error) + ")",
+            "this program was started by `python -m zmqstream run` but uses pyzmq's ZMQStream, "
+            "because " + sys.executable + " cannot import zmqstream (" + str(error) + ")",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -69,10 +69,10 @@ def _find_install():
     return zmqstream.install
 
 
-def _run_the_other():
+def _import_hidden():
     """Import the sitecustomize that Python would have found without this folder.
 
-    Where there is none this is an ImportError, which Python expects and ignores.
+    If there is none, this raises ImportError, which Python expects and ignores.
     """
     places = [i for i, entry in enumerate(sys.path) if os.path.abspath(entry or ".") == HERE]
     entries = [(i, sys.path[i]) for i in places]
@@ -82,11 +82,11 @@ def _run_the_other():
     try:
         import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
     finally:
-        for i, entry in entries:  # programs make the PYTHONPATH of their children of it
+        for i, entry in entries:  # programs may build the PYTHONPATH of their children from it
             sys.path.insert(i, entry)
-        del ours  # last: Python 2 empties a module to which nothing refers
+        del ours  # keep it until here: Python 2 clears a module that has no references
 
 
-if sys.version_info >= (3, 10):  # noqa: UP036  older Pythons do read this
+if sys.version_info >= (3, 10):  # noqa: UP036  older Pythons import this file
     sys.meta_path.insert(0, InstallFirst)
-_run_the_other()
+_import_hidden()
