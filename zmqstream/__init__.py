@@ -45,20 +45,13 @@ __all__ = [
 ]
 
 # Imported at first use: the loops import asyncio, which takes longer than importing pyzmq.
-_LAZY = {
-    "DelayedCallback": "zmqstream.ioloop",
-    "EventLoop": "zmqstream.eventloop",
-    "IOLoop": "zmqstream.ioloop",
-    "PeriodicCallback": "zmqstream.ioloop",
-    "dropin": "zmqstream.dropin",
-    "dump": "zmqstream._dump",
-    "eventloop": "zmqstream.eventloop",
-    "install": "zmqstream.dropin",
-    "ioloop": "zmqstream.ioloop",
-    "new_event_loop": "zmqstream.eventloop",
-    "run": "zmqstream.eventloop",
-    "uninstall": "zmqstream.dropin",
+_LAZY_MODULES = {
+    "_dump": ("dump",),
+    "dropin": ("dropin", "install", "uninstall"),
+    "eventloop": ("eventloop", "EventLoop", "new_event_loop", "run"),
+    "ioloop": ("ioloop", "DelayedCallback", "IOLoop", "PeriodicCallback"),
 }
+_LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names}
 
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and should report unknown names
@@ -66,8 +59,8 @@ if not TYPE_CHECKING:  # type checkers see the imports above, and should report 
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(_LAZY[name])
-        value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
+        module = importlib.import_module(f"zmqstream.{_LAZY[name]}")
+        value = module if name == _LAZY[name] else getattr(module, name)
         globals()[name] = value
         return value
 

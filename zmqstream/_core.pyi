@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import selectors
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar, final, overload
 
 import zmq
@@ -18,6 +17,7 @@ _OnEither = Callable[[list[bytes] | list[zmq.Frame]], object] | None
 _OnBytesBatch = Callable[[list[list[bytes]]], object] | None
 _OnFramesBatch = Callable[[list[list[zmq.Frame]]], object] | None
 _OnEitherBatch = Callable[[list[list[bytes]] | list[list[zmq.Frame]]], object] | None
+_OnEvent = Callable[[dict[str, Any]], object]
 _OnSend = Callable[[list[Any], Any], object] | None  # message, status
 
 class _Monitor(Protocol):
@@ -53,17 +53,7 @@ class Awaited(Coroutine[Any, None, _T_co]):
     def __iter__(self) -> Generator[Any, None, _T_co]: ...
     def __next__(self) -> Any: ...
     def send(self, value: None) -> Any: ...
-    @overload
-    def throw(
-        self,
-        kind: type[BaseException],
-        value: BaseException | object = None,
-        traceback: TracebackType | None = None,
-    ) -> Any: ...
-    @overload
-    def throw(
-        self, kind: BaseException, value: None = None, traceback: TracebackType | None = None
-    ) -> Any: ...
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
     def close(self) -> None: ...
 
 @final
@@ -90,10 +80,7 @@ class Stream(Source):
     ) -> None: ...
     def _where(self) -> tuple[str, str, str]: ...  # socket type, state, endpoint
     def _call_on_monitor(
-        self,
-        callback: Callable[[dict[str, Any]], object],
-        event: dict[str, Any],
-        context: contextvars.Context,
+        self, callback: _OnEvent, event: dict[str, Any], context: contextvars.Context
     ) -> None: ...
     @overload
     def on_recv(
@@ -108,10 +95,7 @@ class Stream(Source):
         self, callback: _OnEither, copy: bool, *, max_concurrency: int | None = None
     ) -> None: ...
     def _on_recv_stream(
-        self,
-        callback: Callable[[Any, list[Any]], object] | None,
-        copy: bool,
-        max_concurrency: int | None,
+        self, callback: Callable[..., object] | None, copy: bool, max_concurrency: int | None
     ) -> None: ...
     @overload
     def on_recv_batch(
@@ -197,7 +181,7 @@ class Stream(Source):
     ) -> AwaitedSend: ...
     def sending(self) -> bool: ...
     def on_send(self, callback: _OnSend) -> None: ...
-    def _on_send_stream(self, callback: Callable[[Any, list[Any], Any], object] | None) -> None: ...
+    def _on_send_stream(self, callback: Callable[..., object] | None) -> None: ...
     def on_err(self, callback: Callable[[zmq.ZMQError], object] | None) -> None: ...
     def set_write_buffer_limits(
         self,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    Callback = Callable[..., Any] | None
+
 __all__ = ["ZMQStream"]
 
 
@@ -103,11 +105,7 @@ class ZMQStream(_core.Stream):
     # -- receiving -------------------------------------------------------------------------------
 
     def on_recv_stream(
-        self,
-        callback: Callable[..., Any] | None,
-        copy: bool = True,
-        *,
-        max_concurrency: int | None = None,
+        self, callback: Callback, copy: bool = True, *, max_concurrency: int | None = None
     ) -> None:
         """Like on_recv(), but call `callback(stream, msg)`."""
         if type(self).on_recv is _core.Stream.on_recv:
@@ -125,7 +123,7 @@ class ZMQStream(_core.Stream):
 
     # -- sending ---------------------------------------------------------------------------------
 
-    def on_send_stream(self, callback: Callable[..., Any] | None) -> None:
+    def on_send_stream(self, callback: Callback) -> None:
         """Like on_send(), but call `callback(stream, msg, status)`."""
         if type(self).on_send is _core.Stream.on_send:
             self._on_send_stream(callback)
@@ -148,7 +146,7 @@ class ZMQStream(_core.Stream):
         u: str,
         flags: int = 0,
         encoding: str = "utf-8",
-        callback: Callable[..., Any] | None = None,
+        callback: Callback = None,
         **kwargs: Any,
     ) -> None:
         """Send a str as one frame. Raises TypeError if `u` is not a str. See send()."""
@@ -158,19 +156,12 @@ class ZMQStream(_core.Stream):
 
     send_unicode = send_string
 
-    def send_json(
-        self, obj: Any, flags: int = 0, callback: Callable[..., Any] | None = None, **kwargs: Any
-    ) -> None:
+    def send_json(self, obj: Any, flags: int = 0, callback: Callback = None, **kwargs: Any) -> None:
         """Send an object as JSON in one frame. See send()."""
         self.send(jsonapi.dumps(obj), flags=flags, callback=callback, **kwargs)
 
     def send_pyobj(
-        self,
-        obj: Any,
-        flags: int = 0,
-        protocol: int = -1,
-        callback: Callable[..., Any] | None = None,
-        **kwargs: Any,
+        self, obj: Any, flags: int = 0, protocol: int = -1, callback: Callback = None, **kwargs: Any
     ) -> None:
         """Send a pickled object in one frame. See send()."""
         self.send(pickle.dumps(obj, protocol), flags, callback=callback, **kwargs)

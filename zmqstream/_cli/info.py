@@ -65,12 +65,13 @@ def collect() -> dict[str, Any]:
             "kind": f"{platform.python_implementation()} of {BITS} bits",
             "GIL": getattr(sys, "_is_gil_enabled", lambda: True)(),
         },
-        "pyzmq": {"version": zmq.pyzmq_version(), "backend": backend()},
+        "pyzmq": {"version": zmq.pyzmq_version()}
+        | {"backend": zmq.backend.Frame.__module__.rpartition(".")[0]},
         "libzmq": {"version": zmq.zmq_version(), "where": public_path(libzmq())}
         | {name: zmq.has(name) for name in ("curve", "ipc", "draft")},
-        "poller": poller(),
-        "loop": {"zmqstream.run()": loop_class(zmqstream.new_event_loop)}
-        | {"asyncio.run()": loop_class(asyncio.new_event_loop)},
+        "poller": result_or_error(eventloop.poller),
+        "loop": {"zmqstream.run()": result_or_error(loop_class, zmqstream.new_event_loop)}
+        | {"asyncio.run()": result_or_error(loop_class, asyncio.new_event_loop)},
         "installed": {name: found for name in OTHERS if (found := version_of(name))},
         "build": _core.build(),
         "platform": {"kind": platform.platform(), "cpus": str(os.cpu_count())},
@@ -91,10 +92,6 @@ def in_words(fact: Any) -> str:
     return ", ".join(words) or "none"
 
 
-def backend() -> str:
-    return str(zmq.backend.Frame.__module__.rpartition(".")[0])
-
-
 def version_of(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
@@ -102,19 +99,15 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
-def poller() -> str:
+def result_or_error(function: Any, *arguments: Any) -> Any:
     try:
-        return eventloop.poller()
-    except ValueError as error:
+        return function(*arguments)
+    except Exception as error:
         return f"none: {error}"
 
 
 def loop_class(make: Any) -> str:
-    """The class of the loop that `make` creates, or the error if it fails."""
-    try:
-        loop = make()
-    except Exception as error:
-        return f"none: {error}"
+    loop = make()
     loop.close()
     return f"{type(loop).__module__}.{type(loop).__qualname__}"
 
@@ -135,12 +128,7 @@ def public_path(path: Path | None) -> str:
 class DlInfo(ctypes.Structure):
     """Dl_info of dladdr(3)."""
 
-    _fields_ = [
-        ("file", ctypes.c_char_p),
-        ("base", ctypes.c_void_p),
-        ("symbol", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
-    ]
+    _fields_ = [("file", ctypes.c_char_p), ("others", ctypes.c_void_p * 3)]
 
 
 def libzmq() -> Path | None:

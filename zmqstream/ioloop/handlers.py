@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -33,25 +34,18 @@ def key_of(fd: Any) -> Any:
     return number
 
 
+@dataclasses.dataclass(eq=False)
 class Handler:
     """Calls `callback(target, events)`. A new handler waits for no events.
 
     `run(callback, args, kwargs)` calls the callback and reports its exceptions.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], object],
-        target: Any,
-        key: Any,
-        callback: Callable[[Any, int], Any],
-    ) -> None:
-        self.loop = loop
-        self.run = run
-        self.target = target
-        self.key = key
-        self.callback = callback
+    loop: asyncio.AbstractEventLoop
+    run: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], object]
+    target: Any
+    key: Any
+    callback: Callable[[Any, int], Any]
 
     def watch(self, events: int) -> None:
         raise NotImplementedError
