@@ -41,7 +41,7 @@ cdef class Stream(Source):
         )
 
     def _where(self):
-        """The type of the socket, the stream's state, and its endpoint."""
+        """The socket's type, the stream's state, and its endpoint."""
         return (
             zmq.SocketType(self.socket_type).name,
             ("idle", "armed", "ready", "closed", "forked")[<int> self.state],
@@ -173,33 +173,32 @@ cdef class Stream(Source):
     # -- receiving ------------------------------------------------------------------------------
 
     def on_recv(self, callback, bint copy=True, *, max_concurrency=None):
-        """Call `callback(msg)` for each message, until another callback takes its place.
+        """Call `callback(msg)` for each message that arrives. It replaces the previous callback.
 
         Parameters
         ----------
         callback : callable or None
-            Gets one argument, the message: a list of frames, also when it is only one. May be a
-            coroutine function; its coroutines start in the order of messages. None: stop receiving;
-            what arrives from then on waits in libzmq. It runs in the contextvars context of this
-            call.
+            Gets the message, which is always a list of frames. The callback may be a coroutine
+            function; its coroutines start in the order of the messages. It runs in the contextvars
+            context of this call. None: stop receiving; messages then wait in libzmq.
         copy : bool
-            Whether frames are `bytes`, or `zmq.Frame` with libzmq's own memory.
+            True: frames are `bytes`. False: frames are `zmq.Frame` objects that use libzmq's memory.
         max_concurrency : int, optional
-            How many coroutines of the callback may be alive at a time: then messages wait in libzmq
-            until one ends. With 1 they run one after another. close() cancels them, aclose() awaits
-            them. None: any number.
+            The largest number of coroutines of this callback that run at a time. When it is reached,
+            messages wait in libzmq until a coroutine ends. With 1 they run one after another. close()
+            cancels the coroutines, aclose() awaits them. None: no limit.
 
         Raises
         ------
         TypeError
-            `callback` is not callable. It is an AssertionError, too.
+            `callback` is not callable. The error is an AssertionError too.
         TypeError, ValueError
-            `max_concurrency` is no int of at least 1.
+            `max_concurrency` is not an int of at least 1.
         OSError
             The stream is closed.
         RuntimeError
-            Its loop is closed, it belongs to another process (after fork), or a coroutine waits for
-            a message.
+            The loop is closed, the stream belongs to the parent process (after fork), or a coroutine
+            is waiting for a message.
         """
         check_callable(callback, "on_recv")
         set_receiver(self, callback, copy, False, 0, max_concurrency)
@@ -209,10 +208,11 @@ cdef class Stream(Source):
         set_receiver(self, callback, copy, True, 0, max_concurrency)
 
     def on_recv_batch(self, callback, bint copy=True, limit=256, *, max_concurrency=None):
-        """Call `callback(messages)` with as many messages as are there, a list of lists of frames.
+        """Call `callback(messages)` with all messages that have arrived, a list of lists of frames.
 
-        `limit` is how many at most; the limits of a turn hold, too (see set_turn_limits()). A flush
-        gives batches of one. Everything else is as for on_recv(), whose callback it replaces.
+        A batch has at most `limit` messages, and not more than a turn (see set_turn_limits()). In a
+        flush every batch has one message. Everything else is as for on_recv(), whose callback this
+        one replaces. Raises TypeError or ValueError if `limit` is not an int of at least 1.
         """
         check_callable(callback, "on_recv_batch")
         if not isinstance(limit, int):
@@ -226,41 +226,42 @@ cdef class Stream(Source):
         return self.receiver is not None
 
     def recv_multipart(self, bint copy=True):
-        """Await a message: `await stream.recv_multipart()` is a list of its frames.
+        """Await a message: `await stream.recv_multipart()` returns the list of its frames.
 
-        A message that has come is received without waiting for the loop, which is let go once round
-        after each turn's worth of such messages (see set_turn_limits()). Who waits is served in order.
-        If cancelled, nothing is lost: a message is received by whoever returns with it.
+        If a message has arrived, the caller gets it without waiting for the loop. After as many such
+        messages as a turn may have (see set_turn_limits()), the caller waits for one iteration of the
+        loop. Coroutines that wait get messages in the order of their calls. Cancelling a coroutine
+        loses no message, because a message is received only when the coroutine returns it.
 
         Parameters
         ----------
         copy : bool
-            Whether frames are `bytes`, or `zmq.Frame` with libzmq's own memory.
+            True: frames are `bytes`. False: frames are `zmq.Frame` objects that use libzmq's memory.
 
         Raises, when awaited
         --------------------
         OSError
-            The stream is closed, or was closed meanwhile.
+            The stream is closed, or was closed during the wait.
         RuntimeError
-            It has a receive callback, see on_recv(); or another event loop than its own runs.
+            The stream has a receive callback (see on_recv()), or another event loop is running.
         zmq.ZMQError
-            libzmq's: zmq.ContextTerminated; EFSM of a REQ or REP whose turn it is to send; ENOTSUP of
-            a socket that only sends.
+            An error of libzmq: zmq.ContextTerminated; EFSM if a REQ or REP socket must send next;
+            ENOTSUP if the socket can only send.
         """
         return awaited_message(self, MESSAGE, copy)
 
     def recv(self, bint copy=True):
-        """Await a message of one frame: its frame. See recv_multipart().
+        """Await a message of one frame, and return the frame. See recv_multipart().
 
         Raises, when awaited
         --------------------
         MultipartMessageError
-            It has more: a ValueError, whose attribute `message` has the frames.
+            The message has more frames. The error is a ValueError; its `message` has the frames.
         """
         return awaited_message(self, FRAME, copy)
 
     def __aiter__(self):
-        """`async for message in stream`: lists of bytes, until the stream is closed."""
+        """`async for message in stream` yields lists of `bytes` until the stream is closed."""
         return self
 
     def __anext__(self):
@@ -272,37 +273,37 @@ cdef class Stream(Source):
         self, msg, int flags=0, bint copy=True, bint track=False, callback=None, *, timeout=None,
         **kwargs
     ):
-        """Queue a message; the loop hands it to libzmq as soon as that takes it.
+        """Queue a message. The loop hands it to libzmq as soon as libzmq accepts it.
 
-        May be called from any thread. What is sent is what was given: changing the list or, with
-        `copy`, a buffer afterwards changes nothing.
+        May be called from any thread. The list, and with `copy` also its buffers, may be changed after
+        the call; the message is sent as it was at the call.
 
         Parameters
         ----------
         msg : list
-            Of frames: bytes, other bytes-like objects, `zmq.Frame`.
+            The frames: bytes, other bytes-like objects or `zmq.Frame` objects.
         flags : int
-            Flags of zmq_msg_send(), as zmq.SNDMORE; DONTWAIT is always set.
+            Flags of zmq_msg_send(3), such as zmq.SNDMORE. DONTWAIT is always set.
         copy : bool
-            False: libzmq uses the memory of frames of at least `socket.copy_threshold` bytes, which
-            must not change until they are sent.
+            False: libzmq uses the memory of frames of at least `socket.copy_threshold` bytes. That
+            memory must not change until the message has been sent.
         track : bool
             With `copy=False`: the status given to the callback is a `zmq.MessageTracker`.
         callback : callable, optional
-            Called as `callback(msg, status)` for this message, instead of that of on_send().
+            `callback(msg, status)` is called for this message, instead of the callback of on_send().
         timeout : float, optional
-            Seconds. A message that could not be handed to libzmq by then leaves the queue, and its
-            outcome is a MessageExpired. It holds up no other by that.
+            Seconds. If libzmq has not accepted the message by then, it leaves the queue and fails with
+            MessageExpired. Messages behind it do not wait for it.
 
         Raises
         ------
         TypeError
-            A frame cannot be sent: the message says which, and nothing of it is queued.
+            A frame cannot be sent. The error names the frame, and no frame is queued.
         ValueError
-            There is no frame, `track` is asked for a `zmq.Frame` made without, or `timeout` is not more
-            than 0.
+            `msg` has no frame, `track` is true but a `zmq.Frame` was created without tracking, or
+            `timeout` is not above 0.
         zmq.Again
-            The queue is full, and set_write_buffer_limits() was given the policy "raise".
+            The queue is full, and the policy of set_write_buffer_limits() is "raise".
         OSError, RuntimeError
             As for on_recv().
         """
@@ -334,25 +335,26 @@ cdef class Stream(Source):
     def asend_multipart(
         self, msg, int flags=0, bint copy=True, bint track=False, *, timeout=None
     ):
-        """Send a message; what is returned can be awaited, until libzmq has it.
+        """Send a message, and return an awaitable that is done when libzmq has accepted the message.
 
-        It is handed to libzmq at once, if nothing is queued before it and libzmq takes it; or else
-        queued behind the others. It is sent whether that is awaited or not. Cancelled while the message
-        is still queued, it is taken back. Its outcome is told to who awaits, and to nobody else but, if
-        it failed, on_err(). The limits of set_write_buffer_limits() are no concern of it.
+        The message is handed to libzmq at once if the queue is empty and libzmq accepts it. Otherwise
+        it is queued. The message is sent even if the caller does not await the result. If the awaiting
+        coroutine is cancelled while the message is queued, the message leaves the queue. The outcome
+        is reported to the awaiting coroutine, and a failure to on_err() too, but never to on_send().
+        The limits of set_write_buffer_limits() do not apply to the message.
 
-        Parameters are those of send_multipart(). When awaited, the result is what a socket's
-        send_multipart() returns: None, or with `copy=False` a zmq.MessageTracker, which without
-        `track=True` says that it is done.
+        The parameters are those of send_multipart(). The awaited result is that of a socket's
+        send_multipart(): None, or with `copy=False` a zmq.MessageTracker. Without `track=True` that
+        tracker is always done.
 
         Raises
         ------
         TypeError, ValueError, OSError, RuntimeError
-            As send_multipart(), at the call.
+            As for send_multipart(), at the call.
         zmq.ZMQError
-            libzmq's, when awaited: EHOSTUNREACH, EFSM, zmq.ContextTerminated...; a MessageExpired if
-            `timeout` seconds were not enough; a MessageDropped if others took its place in a queue
-            with limits. OSError: the stream was closed.
+            When awaited: an error of libzmq, such as EHOSTUNREACH, EFSM or zmq.ContextTerminated;
+            MessageExpired after `timeout` seconds; MessageDropped if the policy "drop_oldest" has
+            dropped the message for a newer one. OSError if the stream was closed.
         """
         return send_awaited(self, msg, flags, copy, track, timeout)
 
@@ -361,19 +363,18 @@ cdef class Stream(Source):
         return send_awaited(self, (msg,), flags, copy, track, timeout)
 
     def sending(self):
-        """Whether messages wait to be handed to libzmq."""
+        """Whether messages are queued."""
         return queued_messages(self) > 0
 
     # -- outcomes -------------------------------------------------------------------------------
 
     def on_send(self, callback):
-        """Call `callback(msg, status)` for each message that has been sent, or has failed.
+        """Call `callback(msg, status)` for each message that was sent or has failed.
 
-        `msg` is the list of its frames. `status` is None; the `zmq.MessageTracker` for a message sent
-        with `copy=False, track=True`; or the `zmq.ZMQError` it failed with. None ends it. A message
-        that was given a callback of its own is reported to that instead.
-
-        Raises as on_recv() does.
+        `msg` is the list of frames. `status` is None if the message was sent, or its
+        `zmq.MessageTracker` if it was sent with `copy=False, track=True`. If it failed, `status` is the
+        `zmq.ZMQError`. A message with its own callback is reported to that one only. `on_send(None)`
+        removes the callback. Raises the errors of on_recv().
         """
         self._set_on_send(callback, "on_send", False)
 
@@ -388,10 +389,11 @@ cdef class Stream(Source):
         self.send_callback = registered
 
     def on_err(self, callback):
-        """Call `callback(error)` for each error of the socket, a `zmq.ZMQError`.
+        """Call `callback(error)` for each error of the socket. The error is a `zmq.ZMQError`.
 
-        A failed send, a failed receive, a terminated context (`zmq.ContextTerminated`; the stream is
-        closed then). None ends it. Raises as on_recv() does.
+        Errors are failed sends, failed receives and a terminated context (`zmq.ContextTerminated`,
+        after which the stream is closed). `on_err(None)` removes the callback. Raises the errors of
+        on_recv().
         """
         self.err_callback = register(self, callback, "on_err")
 
@@ -400,34 +402,34 @@ cdef class Stream(Source):
     def set_write_buffer_limits(
         self, high=None, low=None, *, high_bytes=None, low_bytes=None, policy="wait"
     ):
-        """Bound the queue of messages that wait to be handed to libzmq.
+        """Limit the queue of messages that libzmq has not accepted yet.
 
-        libzmq has queues of its own behind this one, bounded by SNDHWM.
+        libzmq has its own queues behind this one; SNDHWM limits those.
 
         Parameters
         ----------
         high, low : int, optional
-            Messages. A queue of more than `high` is too long until it has fallen to `low`: by
-            default a quarter of `high`. None: no limit.
+            Messages. A queue with more than `high` messages is too long until it has fallen to `low`,
+            by default a quarter of `high`. None: no limit.
         high_bytes, low_bytes : int, optional
-            Likewise, of the bytes of all frames.
+            The same limits for the bytes of all frames in the queue.
         policy : str
-            What becomes of a message beyond `high`:
+            What happens to a message that exceeds `high`:
 
-            "wait": it is queued; `await drain()` waits, and on_drain() tells when there is room.
-            "raise": the call of send raises QueueFull, a zmq.Again, and nothing is queued.
+            "wait": it is queued. `await drain()` waits for room, and on_drain() reports it.
+            "raise": the send raises QueueFull, which is a zmq.Again, and queues nothing.
             "drop_newest": it is dropped.
-            "drop_oldest": the oldest of the queue is dropped.
+            "drop_oldest": it is queued, and the oldest message is dropped.
 
-            What is dropped is told to on_send()'s and on_err()'s callbacks with a MessageDropped, or
-            else logged once until the queue has fallen to `low`, and counted in stats(). A message is
-            never refused or dropped for its own size alone.
+            A drop is reported to the callbacks of on_send() and on_err() as MessageDropped. Without
+            a callback, one warning is logged until the queue has fallen to `low`. stats() counts
+            drops. A message is never refused or dropped for its own size alone.
 
         Raises
         ------
         TypeError, ValueError
-            A limit is no int or negative, `low` is more than `high`, the policy is unknown, or bounds
-            nothing, as one other than "wait" without a limit of at least 1.
+            A limit is not an int or is negative, `low` is more than `high`, or the policy is unknown.
+            A policy other than "wait" needs a limit of at least 1.
         OSError, RuntimeError
             As for on_recv().
         """
@@ -440,41 +442,41 @@ cdef class Stream(Source):
         check_levels(self)
 
     def get_write_buffer_limits(self):
-        """(high, low, high_bytes, low_bytes): messages and bytes; None where there is no limit."""
+        """(high, low, high_bytes, low_bytes), in messages and bytes. None means no limit."""
         return tuple([
             None if limit == UNLIMITED else limit
             for limit in (self.out.high, self.out.low, self.out.high_bytes, self.out.low_bytes)
         ])
 
     def get_write_buffer_size(self):
-        """How many messages wait to be handed to libzmq."""
+        """The number of queued messages."""
         return queued_messages(self)
 
     def get_write_buffer_bytes(self):
-        """How many bytes the frames have of all messages that wait to be handed to libzmq."""
+        """The number of bytes in the frames of all queued messages."""
         return queued_bytes(self)
 
     def on_drain(self, callback):
-        """Call `callback()` each time that the queue, having been too long, has fallen to `low`.
+        """Call `callback()` each time that a queue that was too long has fallen to `low`.
 
-        The loop calls it, as by call_soon(). See set_write_buffer_limits(). None ends it. Raises as
-        on_recv() does.
+        The callback is scheduled as by call_soon(). See set_write_buffer_limits(). `on_drain(None)`
+        removes the callback. Raises the errors of on_recv().
         """
         self.drain_callback = register(self, callback, "on_drain")
 
     def drain(self):
-        """Await room in the queue: until it has fallen to `low`, if it is longer than `high`.
+        """Await room in the queue: if it is longer than `high`, wait until it has fallen to `low`.
 
-        Without limits (see set_write_buffer_limits()): until it is empty. Where there is nothing to
-        wait for, `await stream.drain()` does not wait for the loop.
+        Without limits (see set_write_buffer_limits()), wait until the queue is empty. If there is room
+        already, `await stream.drain()` does not wait for the loop.
 
-        Raises OSError, when awaited, if the stream is closed, or was closed meanwhile.
+        When awaited, raises OSError if the stream is closed, or was closed during the wait.
         """
         cdef bint limited = self.out.has_limits()
         if self.state != CLOSED and (
             not self.out.above_high if limited else queued_messages(self) == 0
         ):
-            # one of its own: as_completed() makes a set of what it is given
+            # A new object each time, because asyncio.as_completed() makes a set of its awaitables.
             return AwaitedNothing.__new__(AwaitedNothing)
         return awaited_level(self, not limited)
 
@@ -483,22 +485,22 @@ cdef class Stream(Source):
         return awaited_level(self, True)
 
     def flush(self, int flag=POLLIN | POLLOUT, limit=None):
-        """Receive and send now, without the loop; never wait.
+        """Receive and send now, without the loop and without waiting.
 
-        An exception of a callback reaches the caller; what was not yet handled stays pending.
+        An exception of a callback is raised to the caller; the other messages stay pending.
 
         Parameters
         ----------
         flag : int
-            zmq.POLLIN: receive, and drop messages if there is no receive callback. zmq.POLLOUT: hand
-            queued messages to libzmq.
+            zmq.POLLIN: receive messages, and drop them if there is no receive callback. zmq.POLLOUT:
+            hand queued messages to libzmq.
         limit : int, optional
-            How many messages to handle at most, receives and sends together.
+            The largest number of messages to receive and send, in sum.
 
         Returns
         -------
         int
-            How many were handled.
+            The number of messages that were received and sent.
 
         Raises
         ------
@@ -516,19 +518,19 @@ cdef class Stream(Source):
     # -- budgets and statistics -----------------------------------------------------------------
 
     def set_turn_limits(self, messages=TURN_MESSAGES, seconds=TURN_NS * 1e-9):
-        """Bound what the loop does for this stream before it looks after others.
+        """Limit the turn that the loop gives this stream before it serves other streams.
 
         Parameters
         ----------
         messages : int
-            Messages received and sent in one turn.
+            The largest number of messages received and sent in one turn.
         seconds : float
-            How long a turn goes on; the callback that is running then is its last.
+            The time after which a turn ends. A callback that is running then is not interrupted.
 
         Raises
         ------
         TypeError, ValueError
-            `messages` is no int of at least 1, or `seconds` no number above 0.
+            `messages` is not an int of at least 1, or `seconds` is not a number above 0.
         OSError, RuntimeError
             As for on_recv().
         """
@@ -547,7 +549,7 @@ cdef class Stream(Source):
             start_fairness(self)
 
     def set_callback_timing(self, bint enabled):
-        """Have the time that callbacks take counted, for stats(): two looks at a clock for each."""
+        """Measure the time of callbacks for stats(), at the cost of two clock reads a callback."""
         check_thread(self, "set_callback_timing")
         self.runner.time_for_stats(enabled)
 
@@ -566,18 +568,21 @@ cdef class Stream(Source):
 
     @property
     def socket(self):
-        """The `zmq.Socket`; None when closed. Use of it can swallow events: they are looked for."""
+        """The `zmq.Socket`, or None if the stream is closed.
+
+        Other use of the socket can swallow events; the loop checks for them after each access.
+        """
         self.touch()
         return None if self.state == CLOSED else self.py_socket
 
     def _open_socket(self):
-        """The socket of a stream that is open."""
+        """The socket. Raises OSError if the stream is closed."""
         check_open(self)
         check_thread(self, "socket")
         return self.socket
 
     def _set_monitor(self, monitor):
-        """Have another monitor, or none: see on_monitor()."""
+        """Set the monitor of on_monitor(), or None, and close the previous one."""
         cdef object old = self._monitor
         check_usable(self)
         check_thread(self, "on_monitor")
@@ -586,16 +591,16 @@ cdef class Stream(Source):
             old.close()
 
     def close(self, linger=None):
-        """Close the stream and its socket. Idempotent; may be called anywhere.
+        """Close the stream and its socket. Idempotent. Callbacks may call it too.
 
-        Queued messages are handed to libzmq first, as many as it takes without waiting, so that
-        LINGER applies to them (see zmq_close(3)); the number of others is logged. No callback runs
-        afterwards but that of set_close_callback().
+        close() first hands as many queued messages to libzmq as libzmq accepts without waiting. LINGER
+        applies to these (see zmq_close(3)). The number of the other messages is logged. After close()
+        only the callback of set_close_callback() runs.
 
         Parameters
         ----------
         linger : int, optional
-            The socket's LINGER, in milliseconds; None leaves it as it is.
+            The socket's LINGER in milliseconds. None leaves it unchanged.
         """
         check_linger(linger)
         if self.state == CLOSED:
@@ -608,7 +613,7 @@ cdef class Stream(Source):
             close_stream(self, linger, True)
 
     def closed(self):
-        """Whether the stream is closed; if its socket is, the stream is closed, too."""
+        """Whether the stream is closed. If its socket is closed, the stream is closed too."""
         if self.state == CLOSED:
             return True
         if self.py_socket.closed:
@@ -618,9 +623,9 @@ cdef class Stream(Source):
         return False
 
     def set_close_callback(self, callback):
-        """Call `callback()`, once, when the stream is closed. None ends it.
+        """Call `callback()` once when the stream is closed. None removes the callback.
 
-        Raises OSError if the stream is closed already: the callback would never be called.
+        Raises OSError if the stream is closed already, because the callback would never be called.
         """
         cdef Callback registered = new_callback(callback, "close")
         if callback is not None:
@@ -630,7 +635,7 @@ cdef class Stream(Source):
         self.close_callback = registered
 
     def _begin_close(self, task):
-        """aclose() begins, in `task`: nothing is received any more, and what is queued may be sent."""
+        """Stop receiving, and do not wait for `task`, which runs aclose(). Sending continues."""
         check_usable(self)
         check_thread(self, "aclose")
         set_receiver(self, None, True, False, 0, None)
@@ -639,9 +644,9 @@ cdef class Stream(Source):
         wake_futures(self, self.waiters.take_receivers())
 
     def _end_close(self, task):
-        """aclose() has ended in `task`."""
+        """The aclose() in `task` has ended."""
         waiters_of(self).closing_tasks.discard(task)
 
     def _callback_tasks(self):
-        """A set of the coroutine callbacks that are alive, without those that wait for its end."""
+        """The set of tasks of coroutine callbacks, without those that run aclose()."""
         return self.runner.alive() - waiters_of(self).closing_tasks
