@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Set up and run, with nothing but Python >= 3.10 and a C compiler.
+"""Build zmqstream in a virtual environment and run it. Needs Python >= 3.10 and a C compiler.
 
-    python3 dev.py demo            a flood over TCP: pyzmq's ZMQStream, then zmqstream's
-    python3 dev.py test            the tests; further arguments go to pytest
-    python3 dev.py COMMAND ...     as python -m zmqstream COMMAND ..., where zmqstream is installed:
+    python3 dev.py demo            receive a flood over TCP with pyzmq's ZMQStream and zmqstream's
+    python3 dev.py test            run the tests; further arguments go to pytest
+    python3 dev.py COMMAND ...     like python -m zmqstream COMMAND ... of an installed zmqstream:
                                    info, run, push, pull, pub, sub, echo or bench
 
-The first use makes a virtual environment in .venv and builds the package there.
+The first use creates a virtual environment in .venv. zmqstream is built and installed there again
+when its sources have changed.
 """
 
 from __future__ import annotations
@@ -41,22 +42,22 @@ def run(*command: str | Path) -> None:
 
 
 def set_up() -> None:
-    """Make the environment, and build and install the package if anything of it has changed."""
+    """Create the environment, and build and install the package if its sources have changed."""
     stamp = VENV / "built-from"
     sources = {path for pattern in SOURCES for path in ROOT.glob(pattern) if path.suffix != ".pyc"}
     newest = max(path.stat().st_mtime for path in sources)
     if stamp.exists() and stamp.stat().st_mtime >= newest:
         return
     if not BIN.exists():
-        say(f"making a virtual environment in {VENV.name}")
+        say(f"creating a virtual environment in {VENV.name}")
         venv.create(VENV, with_pip=True)
-    say("building and installing zmqstream, with what its tests need (about a minute)")
+    say("building and installing zmqstream and the packages that its tests need (about a minute)")
     run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ".[test]")
     stamp.touch()
 
 
-def become(*command: str | Path) -> NoReturn:
-    """End as this command does. Signals go to it."""
+def execute(*command: str | Path) -> NoReturn:
+    """Run this command in place of this process, so it gets the signals and sets the exit code."""
     words = [str(part) for part in command]
     if os.name != "nt":
         os.execv(words[0], words)
@@ -64,9 +65,9 @@ def become(*command: str | Path) -> NoReturn:
 
 
 def installed_first() -> None:
-    """Let programs that lie beside the sources import what was built.
+    """Make programs in this folder import the installed zmqstream, not the sources.
 
-    A program's own folder is first in its path, but not yet when Python imports sitecustomize.
+    Python puts a program's folder first in the path, but only after it has imported sitecustomize.
     """
     folder = VENV / "first"
     folder.mkdir(exist_ok=True)
@@ -76,9 +77,9 @@ def installed_first() -> None:
 
 
 def workers(arguments: list[str]) -> list[str]:
-    """The whole suite runs on all processors; parts of it, and debuggers, in one process.
+    """The options that run the whole suite on all processors. Parts of it run in one process.
 
-    Two a processor, as many tests wait: for a peer, or for a sweep.
+    There are two processes for each processor, because many tests wait for a peer or a sweep.
     """
     part = any(Path(argument.partition("::")[0]).exists() for argument in arguments)
     alone = {"-s", "-n", "--pdb", "--trace", "-k"}
@@ -88,7 +89,7 @@ def workers(arguments: list[str]) -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    if sys.version_info < (3, 10):  # noqa: UP036  this is who says it to users
+    if sys.version_info < (3, 10):  # noqa: UP036  users run this file with older Pythons
         sys.exit(f"zmqstream needs Python 3.10 or newer; this is {sys.version.split()[0]}")
     command = arguments[0] if arguments else ""
     if command in ("", "-h", "--help"):
@@ -97,14 +98,14 @@ def main(arguments: list[str]) -> None:
     if command in ("demo", "test"):
         os.chdir(ROOT)
     if command == "demo":
-        become(PYTHON, ROOT / "bench" / "demo.py", *arguments[1:])
+        execute(PYTHON, ROOT / "bench" / "demo.py", *arguments[1:])
     if command == "test":
-        # Not `python -m pytest`: that would put this folder first on the path, and import the
-        # package's sources instead of what was built and installed.
-        become(BIN / "pytest", *workers(arguments[1:]), *arguments[1:])
+        # `python -m pytest` would put this folder first in the path, and so import the sources
+        # instead of the installed package.
+        execute(BIN / "pytest", *workers(arguments[1:]), *arguments[1:])
     if command == "run":
         installed_first()
-    become(BIN / "zmqstream", *arguments)
+    execute(BIN / "zmqstream", *arguments)
 
 
 if __name__ == "__main__":

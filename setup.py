@@ -1,4 +1,4 @@
-"""Builds the one extension, zmqstream._core; everything else is in pyproject.toml."""
+"""Builds the extension zmqstream._core. Everything else is in pyproject.toml."""
 
 import os
 import sys
@@ -24,19 +24,19 @@ if strict and sys.platform != "win32":
         "-Wno-cast-function-type",  # generated code: METH_FASTCALL tables
     ]
 
-# As most Pythons are built, and so their extensions; some distributions say -O2. CFLAGS=-O1 wins.
+# Most Pythons build extensions with -O3, some distributions with -O2. An -O in CFLAGS has priority.
 if sys.platform != "win32" and not any(
     flag.startswith("-O") for flag in os.environ.get("CFLAGS", "").split()
 ):
     compile_args += ["-O3"]
 
-# Debug information is two thirds of the file, has the names of the build's folders in it, and is
-# of use to nobody who did not ask for it: CFLAGS=-g keeps it, and the symbols.
+# Debug information would be two thirds of the file, and contain the paths of the build's folders.
+# CFLAGS=-g keeps it and the symbols.
 if sys.platform.startswith("linux") and "-g" not in os.environ.get("CFLAGS", "").split():
     compile_args += ["-g0"]
     link_args += ["-Wl,--strip-all"]
 
-# debug counters that the tests balance: see docs/testing.md
+# Debug counters for the tests, see docs/testing.md.
 macros: list[tuple[str, str | None]] = []
 if "ZMQSTREAM_COUNTERS" in os.environ:
     macros += [("ZMQSTREAM_COUNTERS", None)]
@@ -44,7 +44,7 @@ if "ZMQSTREAM_COUNTERS" in os.environ:
 core = Extension(
     "zmqstream._core",
     [str(HERE / "_core.pyx")],
-    # our zmq.h first, so that none of the system's is ever needed or found
+    # The package's own zmq.h comes first, so that no zmq.h of the system is used.
     include_dirs=[str(HERE / "core" / "include"), *zmq.get_includes()],
     depends=[str(p) for p in sorted(HERE.glob("core/**/*.[ph]*"))] + [str(HERE / "_core.pxd")],
     extra_compile_args=compile_args,

@@ -1,8 +1,8 @@
-"""`pytest bench`: the options, the rounds of each work (run once), and the tables at the end.
+"""`pytest bench`: its options, the results of the works, and the tables at the end.
 
---bench-json PATH    write all figures there
---bench-quick        a look: a tenth of the messages, 2 rounds
-BENCH_ROUNDS=N       rounds of each work, by default 5
+--bench-json PATH    write all figures to PATH
+--bench-quick        a tenth of the messages, 2 rounds
+BENCH_ROUNDS=N       the number of rounds of each work, by default 5
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOAD = pytest.StashKey[float | None]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("zmqstream's benchmarks")
-    group.addoption("--bench-json", metavar="PATH", help="write all figures there")
+    group.addoption("--bench-json", metavar="PATH", help="write all figures to PATH")
     group.addoption("--bench-quick", action="store_true", help="a tenth of the messages")
 
 
@@ -35,19 +35,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def check_installed() -> None:
-    """Refuse to run the installed definitions if those of the checkout are others."""
+    """Refuse to run if the installed definitions differ from those of the checkout."""
     used, here = Path(_bench.__path__[0]), Path(__file__).parents[1] / "zmqstream" / "_bench"
     for path in (*here.rglob("*.py"), *here.rglob("*.c")):
         copy = used / path.relative_to(here)
         if not copy.exists() or copy.read_bytes() != path.read_bytes():
-            raise pytest.UsageError(
-                f"{path} is not what is installed, {copy}; pip install . does so"
-            )
+            raise pytest.UsageError(f"{path} differs from the installed {copy}; run: pip install .")
 
 
 @pytest.fixture
 def result_of(request: pytest.FixtureRequest) -> Callable[[Work], Result]:
-    """The result of a work, which is run when it is first asked for."""
+    """Returns the result of a work. The first call runs the work."""
     results = request.config.stash[RESULTS]
 
     def result_of(work: Work) -> Result:

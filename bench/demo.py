@@ -1,7 +1,7 @@
-"""A process floods another over TCP: received first by pyzmq's ZMQStream, then by zmqstream's.
+"""Receives a flood over TCP from another process, with pyzmq's ZMQStream and with zmqstream's.
 
-The same program, the same callback; only the class and its loop differ. The sender is a loop in
-C, so that it is not what limits the receiver.
+The program and the callback are the same; only the class and its loop differ. The sender is a loop
+in C, so the sender does not limit the receiver.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import zmqstream
 from zmqstream._bench import climit
 from zmqstream._bench.peers import Streams, streams
 
-SECONDS = 4.0  # each flood is sized to take about so long, from a short one before
+SECONDS = 4.0  # a short flood is measured first, and the flood is sized to take this long
 
 
 def send(endpoint: str, orders: multiprocessing.connection.Connection) -> None:
-    """The sender's process: floods of as many numbered messages as it is told to send."""
+    """The sender's process: sends a flood of numbered messages for each count that it receives."""
     with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
         socket.connect(endpoint)
         while count := orders.recv():
@@ -32,7 +32,7 @@ def send(endpoint: str, orders: multiprocessing.connection.Connection) -> None:
 
 
 async def receive(peer: Streams, count: int) -> tuple[float, bool]:
-    """Seconds for `count` messages, and whether they are all there and in order."""
+    """Seconds for `count` messages, and whether all of them arrived in order."""
     with zmq.Context() as context:
         socket = context.socket(zmq.PULL)
         socket.bind("tcp://127.0.0.1:*")
@@ -42,10 +42,12 @@ async def receive(peer: Streams, count: int) -> tuple[float, bool]:
         sender.start()
         try:
             stream = peer.stream(socket)
-            await flood(stream, orders, 1)  # connected, and everything imported
+            await flood(stream, orders, 1)  # connects, and imports all modules
             seconds, received = await flood(stream, orders, count)
             stream.on_recv(None)
-            await asyncio.sleep(0.01)  # pyzmq's stream logs an error for what it still had planned
+            await asyncio.sleep(
+                0.01
+            )  # pyzmq's closed stream would log an error for events that it has scheduled
             stream.close()
         finally:
             orders.send(0)
@@ -56,13 +58,13 @@ async def receive(peer: Streams, count: int) -> tuple[float, bool]:
 
 
 async def flood(stream, orders, count: int) -> tuple[float, bytearray]:
-    """Seconds for `count` messages, and all that was in them."""
+    """Seconds for `count` messages, and their content."""
     received = bytearray()
     done = asyncio.get_running_loop().create_future()
 
     def callback(message: list[bytes]) -> None:
         received.extend(message[0])
-        if len(message) > 1:  # the last
+        if len(message) > 1:  # the last message
             done.set_result(time.perf_counter())
 
     stream.on_recv(callback)

@@ -1,14 +1,14 @@
 """Count the instructions of five small works, and compare the counts with a baseline.
 
     python bench/guard.py             fails if a work takes over 2 % more instructions a message
-    python bench/guard.py --renew     writes the counts of this run into bench/guard.json
+    python bench/guard.py --renew     writes the counts of this run to bench/guard.json
 
-Times depend on what else the machine does; counts do not. Two runs differ by less than 0.5 %,
-because everything else that changes a count is taken out:
+Times depend on the other programs of the machine; counts do not. Two runs differ by less than
+0.5 %, because the program removes what else could change a count:
 
-- A count is of one message: the difference of N and 2 N messages, divided by N. The start of a
-  work is in neither.
-- Each work has a process of its own, so that no work depends on what another one has left behind.
+- The count of one message is the difference of the counts of N and 2 N messages, divided by N.
+  So it does not include the start of a work.
+- Each work runs in its own process, so that works do not affect each other.
 - Only the main thread is counted. libzmq starts two threads for each context, and valgrind decides
   when these run.
 - The garbage collector is off, and the hashes of strings are the same in each run.
@@ -16,12 +16,12 @@ because everything else that changes a count is taken out:
   pool and returns it, the message costs up to 20 instructions more. The repeats begin with
   different numbers of free blocks, and the least count is taken.
 
-Callbacks are C functions where they can be. The counts are of this very machine code, so they are
-compared only with a baseline of the same architecture, Python, compiler and libzmq. Without such a
-baseline, or without valgrind, the program says so and succeeds; with --strict it fails.
+Callbacks are C functions where possible. Counts depend on the machine code, so they are compared
+only with a baseline of the same architecture, Python, compiler and libzmq. Without such a baseline,
+or without valgrind, the program prints a notice and succeeds; with --strict it fails.
 
-After a change that is worth its instructions, run --renew on each platform in guard.json, and say
-in the commit what the instructions pay for.
+After a change that is worth its instructions, run --renew on each platform in guard.json, and
+explain in the commit what they buy.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ from zmqstream._bench.machine import build, compiler_version
 from zmqstream._bench.sockets import filled_queue, new_context, unbounded_pair
 
 BASELINE = Path(__file__).with_suffix(".json")
-MORE = 0.02  # what a work may take more than in the baseline, as a part of that
+MORE = 0.02  # the increase that a work may have, as a part of its baseline
 N = 2_000
-REPEATS = 8  # of which the least counts
-COUNTING = "--count"  # the option that this program has inside of valgrind
+REPEATS = 8  # the least count of these is used
+COUNTING = "--count"  # the option of this program inside valgrind
 
 
 class CannotCount(Exception):
-    """Why there are no counts here."""
+    """Why instructions cannot be counted here."""
 
 
 # -- what is counted: in valgrind ------------------------------------------------------------------
 
 
 class Counter:
-    """Does one work in this process, and has callgrind write a dump of each repeat."""
+    """Runs one work in this process, and makes callgrind write a dump for each repeat."""
 
     def __init__(self, library: str) -> None:
         self.library = ctypes.CDLL(library)
@@ -82,13 +82,13 @@ class Counter:
         self.loop.close()
 
     def count(self, n: int, function: Callable[[], object]) -> None:
-        """Call the function, and dump what it took as the count of n messages."""
+        """Call the function, and dump its instructions as the count of n messages."""
         self.library.guard_begin()
         function()
         self.library.guard_end(str(n).encode())
 
     def until(self, stream: zmqstream.ZMQStream, field: str, n: int) -> Callable[[], object]:
-        """A function that runs the loop until that statistic of the stream has come to n."""
+        """A function that runs the loop until the statistic `field` of the stream is n."""
 
         async def wait() -> None:
             while getattr(stream.stats(), field) < n:
@@ -98,14 +98,14 @@ class Counter:
 
 
 def some_blocks() -> list[object]:
-    """Seven blocks of each size that Python's allocator has pools of."""
+    """Seven blocks of each size for which Python's allocator has pools."""
     return [[object(), float(i), *map(bytes, range(0, 480, 16))] for i in range(7)]
 
 
 def receive(counter: Counter, n: int, frames: int) -> None:
     with filled_queue(n, frames, 16) as pull:
         stream = zmqstream.ZMQStream(pull, counter.loop)
-        stream.set_turn_limits(n + 1, 3600)  # no clock decides how many turns there are
+        stream.set_turn_limits(n + 1, 3600)  # the number of turns must not depend on time
         stream.on_recv(len)
         counter.count(n, counter.until(stream, "messages_in", n))
         stream.close()
@@ -168,7 +168,7 @@ def ping_pong(counter: Counter, n: int) -> None:
         pong.close()
 
 
-Work = Callable[[Counter, int], None]  # of so many messages
+Work = Callable[[Counter, int], None]  # the arguments: where to count, and the number of messages
 
 WORKS: dict[str, Work] = {
     "receive 1 x 16 B": functools.partial(receive, frames=1),
@@ -194,7 +194,7 @@ def measure() -> dict[str, float]:
 
 
 def dumps_of(name: str, library: Path) -> list[str]:
-    """What callgrind writes about a work, in a process of its own."""
+    """The dumps that callgrind writes for a work, which runs in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [
@@ -214,7 +214,7 @@ def dumps_of(name: str, library: Path) -> list[str]:
 
 
 def a_message(dumps: list[str]) -> float:
-    """Instructions a message, from callgrind's dumps of N and of 2 N."""
+    """Instructions a message, from callgrind's dumps for N and for 2 N messages."""
     least: dict[int, int] = {}
     for dump in dumps:
         trigger = re.search(r"^desc: Trigger: Client Request: (\d+)$", dump, re.M)
@@ -228,7 +228,7 @@ def a_message(dumps: list[str]) -> float:
 
 
 def here() -> str:
-    """What machine code runs: the baseline's counts are of one such platform."""
+    """The platform: everything that determines the machine code."""
     version = re.search(r"\d+\.\d+\.\d+", compiler_version())
     return ", ".join(
         (
@@ -262,7 +262,7 @@ def compare(counts: dict[str, float], baseline: dict[str, float]) -> tuple[list[
         if change > MORE:
             remark, well = f"MORE THAN {MORE:.0%}", False
         elif change < -MORE:
-            remark = "less: renew the baseline, so that it stays so"
+            remark = "less: renew the baseline to keep this"
         lines.append(
             f"{name:20} {before:10.1f} -> {counted:10.1f}  {change:+6.1%}  {remark}".rstrip()
         )
@@ -280,7 +280,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--renew", action="store_true", help="write the baseline of this platform")
-    parser.add_argument("--strict", action="store_true", help="fail where nothing can be compared")
+    parser.add_argument("--strict", action="store_true", help="fail if nothing can be compared")
     parser.add_argument(COUNTING, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.count:
@@ -291,7 +291,7 @@ def main() -> None:
     platform_here = here()
     if not options.renew and platform_here not in known:
         there_are = "".join(f"\n    {name}" for name in known) or " none"
-        skip(f"no baseline for\n    {platform_here}\nbut for{there_are}", options.strict)
+        skip(f"no baseline for\n    {platform_here}\nonly for{there_are}", options.strict)
     try:
         counts = measure()
     except CannotCount as error:
@@ -304,7 +304,9 @@ def main() -> None:
         BASELINE.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
         print(f"\nWritten to {BASELINE}")
     elif not well:
-        sys.exit(f"\nIf that is worth it: python {sys.argv[0]} --renew, and say why in the commit")
+        sys.exit(
+            f"\nIf that is worth it: python {sys.argv[0]} --renew, and explain it in the commit"
+        )
 
 
 if __name__ == "__main__":

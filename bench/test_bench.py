@@ -1,8 +1,8 @@
 """Shows every work to pytest-benchmark, one test for each implementation, one group for each work.
 
 pytest-benchmark runs one test to its end before the next. Here all implementations of a work run
-in turn, before its first test, and the tests replay what was measured: their timer is a clock that
-moves by what a round took.
+in turn before its first test. The tests then replay the measurements: their timer is a clock that
+moves by the time of each round.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def test_work(benchmark, result_of, work, implementation):
     result = result_of(work)
     if implementation in result.missing:
         pytest.skip(result.missing[implementation])
-    # pytest-benchmark knows seconds only: of bytes, read "ns" as "B"
+    # pytest-benchmark knows only seconds: for figures in bytes, read "ns" as "B"
     seconds = [value * 1e-9 for value in result.values(implementation)]
     replay.seconds = 0.0
     benchmark.extra_info.update(result.more(implementation))

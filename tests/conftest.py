@@ -1,12 +1,12 @@
-"""The same tests on several implementations: see `backend`.
+"""Fixtures, among them `backend`, which runs a test on several implementations.
 
-A test never sleeps to give something time. It runs the loop until what it waits for has happened:
-`backend.wait(got, n)` until `n` items were appended to a `backend.recorder()`, without any timer
-that would wake the loop meanwhile, and `backend.run_until(condition)` where there is no callback to
-wait for. Both fail after TIMEOUT.
+A test never sleeps to give something time. It runs the loop until the awaited event has happened.
+`backend.wait(got, n)` waits until `n` items were appended to a `backend.recorder()`, without a timer
+that would wake the loop in the meantime. `backend.run_until(condition)` is for events without a
+callback. Both fail after TIMEOUT.
 
-The fixtures `io_loop` and `event_loop` are loops whose `errors` are what was reported to their
-exception handler; a test takes those that it expects.
+The fixtures `io_loop` and `event_loop` are loops with a list `errors` of the exceptions that were
+reported to their exception handler. A test removes those that it expects.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from support.backends import IMPLEMENTATIONS, POLLERS, Backend
 from zmqstream import EventLoop, IOLoop, _core
 
 LOOPS = tuple(name for name in IMPLEMENTATIONS if name not in ("tornado", "pyzmq"))
-OPEN = ("idle", "armed", "ready")  # the states of what is open, in _core.counters()
+OPEN = ("idle", "armed", "ready")  # the states of open sources in _core.counters()
 
 
 def pytest_configure(config):
     config.addinivalue_line(
-        "markers", "deviates(why): the contract deviates from pyzmq's class, which is not tested"
+        "markers", "deviates(why): zmqstream deviates from pyzmq's class, which is not tested"
     )
-    config.addinivalue_line("markers", "ours: about what pyzmq's class does not have")
+    config.addinivalue_line("markers", "ours: tests a feature that pyzmq's class does not have")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # as in a background job of a shell: the programs that tests interrupt would inherit it
+        # A shell's background job ignores SIGINT. Programs that tests interrupt would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
-    """What is there before the first test is no garbage: do not look through it each time.
+    """Exclude the objects that exist before the first test from garbage collection.
 
-    Else a fifth of the suite's time is spent on looking at pytest and at modules.
+    Otherwise collections of pytest's objects and of modules take a fifth of the suite's time.
     """
     gc.collect()
     gc.freeze()
@@ -51,7 +51,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True, scope="session")
 def children_import_what_is_tested(tmp_path_factory):
-    """Child processes get the zmqstream of this process: not the sources in the current folder."""
+    """Make child processes import the zmqstream of this process, not that of the current folder."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(zmqstream.__file__)))
     path = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     with pytest.MonkeyPatch.context() as patch:
@@ -62,7 +62,7 @@ def children_import_what_is_tested(tmp_path_factory):
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def backend(request, monkeypatch, caplog):
-    """Our stream on every kind of loop; and pyzmq's stream."""
+    """zmqstream's class on every kind of loop, and pyzmq's class."""
     name = request.param
     if name == "pyzmq":
         marker = request.node.get_closest_marker("deviates")
@@ -77,9 +77,9 @@ def backend(request, monkeypatch, caplog):
     yield backend
     backend.close()
     if not backend.reference:
-        assert backend.errors == [], "reported to the loop, and not expected by the test"
+        assert backend.errors == [], "the test did not expect this report to the loop"
         unexpected = [r for r in caplog.get_records("call") if r.name in ("zmqstream", "asyncio")]
-        assert unexpected == [], "logged, and not expected by the test"
+        assert unexpected == [], "the test did not expect this log record"
 
 
 @pytest.fixture
@@ -91,11 +91,11 @@ def pair(backend):
 
 @pytest.fixture
 def expected_log(caplog):
-    """Take the log records that a test expects, so that they do not fail it."""
+    """Remove the log records that a test expects, so that they do not fail it."""
 
     def take(text, at_least=1):
         found = [r for r in caplog.records if text in r.getMessage()]
-        assert len(found) >= at_least, f"nothing like {text!r} in {caplog.text!r}"
+        assert len(found) >= at_least, f"{text!r} is not in {caplog.text!r}"
         for handler_records in (caplog.handler.records, caplog.get_records("call")):
             handler_records[:] = [r for r in handler_records if r not in found]
         return found
@@ -105,10 +105,10 @@ def expected_log(caplog):
 
 @pytest.fixture
 def throttled():
-    """Wait out libzmq's command throttle.
+    """Wait until libzmq's command throttle is over.
 
-    A send or receive looks at the socket's mailbox only if about 1 ms of processor ticks has
-    passed since it last did. A test of swallowed edges that does not wait for that proves nothing.
+    A send or receive reads the socket's mailbox only if about 1 ms of processor ticks has passed
+    since the last time. A test of swallowed events that does not wait for that proves nothing.
     """
 
     def wait():
@@ -121,9 +121,9 @@ def throttled():
 
 @pytest.fixture(autouse=True)
 def no_garbage_left():
-    """What a test leaves behind must not be blamed on the next one.
+    """Collect a test's garbage before the next test, which would be blamed for its warnings.
 
-    In a build with counters (docs/testing.md), everything that a test did must balance.
+    In a build with counters (docs/testing.md), the counters must balance after every test.
     """
     yield
     with warnings.catch_warnings():
@@ -131,7 +131,7 @@ def no_garbage_left():
         gc.collect(0)
         counts = _core.counters()
         if counts is not None and any(counts[state] for state in OPEN):
-            gc.collect()  # a stream that was left to a closed loop
+            gc.collect()  # a stream may belong to a closed loop
             counts = _core.counters()
     if counts is not None:
         assert counts["msgs"] == 0, counts
@@ -145,7 +145,7 @@ def no_garbage_left():
 
 @pytest.fixture
 def context():
-    """A context that holds its sockets: pyzmq warns of those that are dropped."""
+    """A context that keeps its sockets alive, because pyzmq warns about those that are not closed."""
     held = []
 
     class Context(zmq.Context):
@@ -180,7 +180,7 @@ def event_loop(poller):
 
 @pytest.fixture
 def nothing_is_current():
-    """Each test begins and ends without a current IOLoop."""
+    """Begin and end the test without a current IOLoop."""
     IOLoop.clear_current()
     yield
     loop = IOLoop.current(instance=False)
@@ -191,7 +191,7 @@ def nothing_is_current():
 
 @pytest.fixture(params=LOOPS)
 def io_loop(request, monkeypatch):
-    """An IOLoop, on our own EventLoop and on asyncio's, with both pollers, and on uvloop's."""
+    """An IOLoop of an EventLoop, of asyncio's loop (each with both pollers), or of uvloop's loop."""
     kind, _, poller = request.param.partition("-")
     monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
     asyncio_loop = asyncio.SelectorEventLoop() if kind == "asyncio" else None

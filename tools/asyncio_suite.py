@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""CPython's own tests of asyncio, with our EventLoop in the place of asyncio's selector loop.
+"""Run CPython's tests of asyncio with zmqstream's EventLoop in the place of asyncio's loop.
 
-    python tools/asyncio_suite.py                       # the modules that test event loops
-    python tools/asyncio_suite.py --all                 # every module that uses them
-    python tools/asyncio_suite.py --poller selectors test_streams test_events.TestServer
-    python tools/asyncio_suite.py --streams busy        # every loop also serves streams
-    python tools/asyncio_suite.py --stock               # asyncio's own loop
+python tools/asyncio_suite.py                       # the modules that test event loops
+python tools/asyncio_suite.py --all                 # every module that uses them
+python tools/asyncio_suite.py --poller selectors test_streams test_events.TestServer
+python tools/asyncio_suite.py --streams busy        # with streams on every loop
+python tools/asyncio_suite.py --stock               # with asyncio's own loop
 
-How a module is run, and what is a failure: tests/support/asyncio_suite.py.
+tests/support/asyncio_suite.py explains how a module is run, and what counts as a failure.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support.asyncio_suite import SuiteError, describe, run_child, run_module, shipped
 
-# They test what a selector loop does.
+# Modules that test selector loops.
 REQUIRED = ("test_events", "test_selector_events", "test_unix_events")
 
-# They test selectors, or use selector loops for something else. (test_futures, test_pep492 and
-# test_runners bring loops of their own, without selectors.)
+# Modules that test selectors, or use selector loops. (The loops of test_futures, test_pep492 and
+# test_runners have no selectors.)
 OTHERS = (
     "test_selectors",
     "test_base_events",
@@ -63,13 +63,15 @@ def main(arguments=None):
     if options.poller:
         os.environ["ZMQSTREAM_POLLER"] = options.poller
     if not shipped():
-        sys.exit(f"this Python ships no test.test_asyncio: {sys.executable}")
+        sys.exit(f"this Python has no test.test_asyncio: {sys.executable}")
     if not importlib.util.find_spec("zmqstream"):
-        sys.exit("zmqstream is not installed here; PYTHONPATH=. takes a checkout built in place")
+        sys.exit(
+            "zmqstream is not installed; use PYTHONPATH=. for a checkout that is built in place"
+        )
     bad = 0
     for name in options.names or [*REQUIRED, *(OTHERS if options.all else ())]:
         if not shipped(name):
-            print(f"{name}: this Python has none")
+            print(f"{name}: this Python does not have it")
             continue
         try:
             if options.stock:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Which lines of the package the tests run, the compiled core's too: see docs/testing.md.
+"""Measure which lines of the package, and of its compiled core, the tests run. See docs/testing.md.
 
     python tools/coverage.py [--work FOLDER] [PYTEST-ARGUMENTS]
 
-Builds the core with gcc's coverage in a copy of the checkout, runs the tests there, and prints the
-lines that were not run: first those that tools/not_run.txt gives no reason for. The exit code is 1
-if a test fails or less than LIMIT percent were run. Needs gcc, gcov and Python 3.11.
+It builds the core with gcc's coverage in a copy of the checkout, and runs the tests there. Then it
+prints the lines that were not run, first those without a reason in tools/not_run.txt. The exit code
+is 1 if a test fails or less than LIMIT percent were run. Needs gcc, gcov and Python 3.11.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ REASONS = ROOT / "tools" / "not_run.txt"
 LIMIT = 95  # percent
 MOST = 10  # lines that one entry of REASONS may explain
 OPTIONS = ["-q", "-o", "faulthandler_timeout=300"]
-# only the core's lines are counted in these: the tracing of Python's takes memory, and imports
+# Only the core's lines are counted in these, because tracing Python lines allocates and imports.
 NOT_TRACED = [
     "tests/robustness/test_no_memory.py",
     "tests/importing/test_import.py::test_asyncio_is_imported_when_it_is_needed",
 ]
 
-# gcc's counts are written when a process ends by itself; this has them written at any time.
+# gcc's counts are written when a process exits. This function writes them at any time.
 DUMP = """\
 void __gcov_dump(void);
 void __gcov_reset(void);
 void core_lines_dump(void) { __gcov_dump(); __gcov_reset(); }
 """
 
-# In each Python process, from a .pth file, before coverage makes its own changes of os: where the
-# process leaves otherwise than by its end.
+# A .pth file imports this in each Python process, before coverage patches os. It writes the counts
+# where the process ends without an exit.
 LEAVING = """\
 import ctypes, os, sys
 
@@ -87,7 +87,7 @@ exclude_also =
     raise NotImplementedError$
 """
 
-Lines = dict[str, dict[int, bool]]  # by file: whether each line was run
+Lines = dict[str, dict[int, bool]]  # {file: {line: whether it was run}}
 
 
 def run(*command: str | Path, **kwargs: object) -> int:
@@ -114,11 +114,11 @@ def python_lines(coverage: list[str | Path], rc: str, report: Path) -> Lines:
 
 
 def write_core(python: Path, checkout: Path) -> str:
-    """Have Cython write _core.c. Returns its text, with a `#line` above each statement.
+    """Make Cython write _core.c. Returns its text, with a `#line` above each statement.
 
-    The compiler gets the text without them, so gcov counts lines of C. If the compiler saw them,
-    gcov would count utility code for the lines of the source that follow the last `#line`. It would
-    also miss lines that Cython copies, as it does those of a `finally`.
+    The compiler gets the text without `#line`, so gcov counts lines of C. With `#line`, gcov would
+    count utility code for the lines of the source that follow the last `#line`. It would also miss
+    lines that Cython copies, such as those of a `finally`.
     """
     core = checkout / "zmqstream" / "_core.pyx"
     subprocess.check_call([python, "-m", "cython", "--line-directives", core], cwd=checkout)
@@ -129,10 +129,10 @@ def write_core(python: Path, checkout: Path) -> str:
 
 
 def core_lines(checkout: Path, text: str) -> Lines:
-    """The lines of the fragments, by `text` of write_core(), and those of the headers in C.
+    """The lines of the fragments, found by `text` of write_core(), and of the C headers.
 
-    A line was run if any of its statements in C was. Labels do not count: the label behind a branch
-    has the number of the branch's last line. The end of a function counts for its `def`.
+    A line was run if any of its C statements was. Labels do not count, because the label behind a
+    branch has the number of the branch's last line. The end of a function counts for its `def`.
     """
     (counted,) = checkout.glob("build/temp*/**/_core.gcda")
     gcov = ["gcov", "--json-format", "--stdout", "-o", str(counted.parent), str(counted)]
@@ -154,7 +154,7 @@ def core_lines(checkout: Path, text: str) -> Lines:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """1-3, 7 of 1, 2, 3, 7."""
+    """The numbers 1, 2, 3, 7 as "1-3, 7"."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and number == parts[-1][1] + 1:
@@ -165,10 +165,10 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def reasons(checkout: Path) -> Iterator[tuple[str, int]]:
-    """The lines that tools/not_run.txt lists, as they stand in the checkout.
+    """The file and text of the lines that tools/not_run.txt lists.
 
-    There, "file: text" is each line with that text, and "file: text ... text" what is between, too,
-    in each place where no more than MOST lines are.
+    There "file: text" means each line with that text. "file: text ... text" includes the lines
+    between two such lines, wherever that is not more than MOST lines.
     """
     for entry in REASONS.read_text().splitlines():
         if not entry or entry.startswith("#"):
@@ -184,7 +184,7 @@ def reasons(checkout: Path) -> Iterator[tuple[str, int]]:
                 count = near.index(last) + 1 if last else 1
                 yield from ((name, each) for each in range(number, number + count))
         if not there:
-            print(f"{REASONS.name}: no such line any more: {entry}")
+            print(f"{REASONS.name}: this line does not exist any more: {entry}")
 
 
 def report(lines: Lines, checkout: Path) -> bool:
@@ -245,7 +245,7 @@ def measure(work: Path, arguments: list[str]) -> int:
             [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
         ).strip()
     )
-    for old in work.glob(".coverage*"):  # of a run that was stopped: it could not be read
+    for old in work.glob(".coverage*"):  # a stopped run leaves files that cannot be read
         old.unlink()
     (libraries / "core_lines.py").write_text(LEAVING)
     (libraries / "a0_core_lines.pth").write_text("import core_lines\n")  # before coverage's
@@ -263,7 +263,7 @@ def measure(work: Path, arguments: list[str]) -> int:
         status = run(*traced, *both, *without, "tests", cwd=checkout, env=under)
         del under["COVERAGE_PROCESS_START"]
         status |= run(python, "-m", "pytest", *OPTIONS, *both, *NOT_TRACED, cwd=checkout, env=under)
-    os.chdir(checkout)  # names of files are relative to it
+    os.chdir(checkout)  # the names of files are relative to this folder
     lines = python_lines(coverage, rc, work / "python.json") | core_lines(checkout, core)
     return 0 if report(lines, checkout) and status == 0 else 1
 
@@ -272,7 +272,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--work", type=Path, help="a folder for the copy and what it needs")
+    parser.add_argument("--work", type=Path, help="a folder for the copy and its environment")
     options, arguments = parser.parse_known_args()
     if options.work:
         options.work.mkdir(parents=True, exist_ok=True)

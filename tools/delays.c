@@ -1,8 +1,8 @@
-/* System calls that come back late, now and then: to be preloaded, by tools/disturb.py.
+/* Delays system calls now and then. tools/disturb.py preloads it.
 
-   A thread that libzmq made is held up where it hears of something or tells of it, as it is on a
-   machine whose processors are taken. Not the main thread, unless asked for: each delay is one more
-   wait, which tests of idle programs count. */
+libzmq's threads are delayed where they receive or send an event, as they are on a machine without
+a free processor. The main thread is delayed only if DELAYS_MAIN is 1, because each delay is one
+more wait, and tests of idle programs count waits. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static double share;      /* of the calls that are delayed */
+static double share;      /* of the calls, which is delayed */
 static double longest;    /* seconds */
-static int main_thread;   /* whether it is delayed, too */
+static int main_thread;   /* whether it is delayed too */
 static __thread uint64_t state;
 
 static double setting(const char *name)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Run a command on a machine that misbehaves. Linux only.
+"""Run a command with the disturbances of an overloaded machine. Linux only.
 
-    python tools/disturb.py stalls pytest tests            all its processes stop, now and then
-    python tools/disturb.py delays pytest tests            libzmq's threads are late, now and then
-    python tools/disturb.py delays --main pytest tests     the main thread, too
+python tools/disturb.py stalls pytest tests            stops all processes now and then
+python tools/disturb.py delays pytest tests            delays libzmq's threads now and then
+python tools/disturb.py delays --main pytest tests     delays the main thread too
 
-What fails here and nowhere else is nearly always a test that gave something time, when it should
-have waited for it. The exit code is the command's.
+A test that fails only here has nearly always slept for some time instead of waiting for an event.
+The exit code is that of the command.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> int:
     kind = kinds.add_parser("delays", description=delays.__doc__)
     kind.add_argument("--share", type=float, default=0.01, help="of the calls; 0.01")
     kind.add_argument("--longest", type=float, default=0.02, metavar="SECONDS", help="0.02")
-    kind.add_argument("--main", action="store_true", help="in the main thread, too")
+    kind.add_argument("--main", action="store_true", help="in the main thread too")
     kind.set_defaults(run=delays)
 
     for kind in kinds.choices.values():
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def stalls(options: argparse.Namespace) -> int:
-    """All processes stop at once, as where somebody else has the processors of the machine."""
+    """Stop all processes at once, as if other programs used all processors."""
     process = subprocess.Popen(options.command)
     count = 0
     while process.poll() is None:
@@ -77,7 +77,7 @@ def kill(pid: int, number: int) -> bool:
 
 
 def descendants(root: int) -> list[int]:
-    """This process and those that came of it, but for what should not be stopped."""
+    """This process and its descendants, without those that must not be stopped."""
     children: dict[int, list[int]] = {}
     spared = set()
     for entry in os.listdir("/proc"):
@@ -86,7 +86,7 @@ def descendants(root: int) -> list[int]:
                 name, _, rest = Path("/proc", entry, "stat").read_text().rpartition(")")
                 state, parent = rest.split()[:2]
                 children.setdefault(int(parent), []).append(int(entry))
-                # one that a test has stopped would be woken; bash's `wait -n` tells of stopped jobs
+                # A process that a test has stopped would continue. bash's `wait -n` reports stops.
                 if state in "TtZ" or name.endswith("(bash"):
                     spared.add(int(entry))
     found = [root]
@@ -96,7 +96,7 @@ def descendants(root: int) -> list[int]:
 
 
 def delays(options: argparse.Namespace) -> int:
-    """System calls come back late in threads that are not the main thread: libzmq's, above all."""
+    """Delay system calls in all threads but the main thread: that is, above all, in libzmq's."""
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "delays.so")
         compiler = os.environ.get("CC", "cc")

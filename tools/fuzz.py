@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Fuzz for as long as is wanted, guided by the coverage of the core.
+"""Fuzz the core, guided by its coverage.
 
     python tools/fuzz.py calls -max_total_time=300 corpus/
-    python tools/fuzz.py wire crash-...    # one input again
+    python tools/fuzz.py wire crash-...    # repeat one input
 
-Arguments after the target's name are libFuzzer's. Needs atheris; docs/testing.md says how the core
-is built with coverage and sanitizers.
+Arguments after the target's name go to libFuzzer. Needs atheris. docs/testing.md explains how to
+build the core with coverage and sanitizers.
 """
 
 import logging
@@ -24,7 +24,7 @@ TARGETS = {"wire": Wire, "calls": Calls}
 def main():
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: fuzz.py {'|'.join(TARGETS)} [libFuzzer's arguments]")
-    logging.disable(logging.WARNING)  # of messages that a closed stream could not hand over
+    logging.disable(logging.WARNING)  # close() logs the number of unsent messages
     target = TARGETS[sys.argv.pop(1)]()
     atheris.Setup(sys.argv, target)
     atheris.Fuzz()

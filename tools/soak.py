@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A million random operations on each backend, checked by the model (tests/model).
+"""Do a million random operations on each backend, and check them by the model in tests/model.
 
-    nice python tools/soak.py                                 # all backends, some minutes each
-    nice python tools/soak.py own-epoll --operations 100000
-    python tools/soak.py own-epoll --episode 1-17             # that alone, in the fewest steps
+nice python tools/soak.py                                 # all backends, some minutes each
+nice python tools/soak.py own-epoll --operations 100000
+python tools/soak.py own-epoll --episode 1-17             # repeat an episode in the fewest steps
 
 Prints how many messages were lost, doubled, out of order or stalled, how often another promise was
-broken, and the episode of each of these. Exits with status 1 if there was any.
+broken, and in which episodes. Exits with status 1 if there was a failure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from model.ends import Broken
 from model.world import SHORT_PATIENCE, World
 from support.backends import IMPLEMENTATIONS, Backend
 
-STEPS = 300  # of an episode, which begins with new sockets on a new loop
+STEPS = 300  # in an episode, which begins with new sockets on a new loop
 KINDS = ("lost", "doubled", "reordered", "stalled", "wrong")
 FREQUENT = ("Run", "Send", "PeerSend", "Plan", "Receive")
 
@@ -42,7 +42,7 @@ def actions_of(seed):
 
 
 def perform(name, steps):
-    """Do it all on a new backend. Returns the World, and what was Broken or None."""
+    """Do the steps on a new backend. Returns the World, and the Broken exception or None."""
     if "-" in name:
         os.environ["ZMQSTREAM_POLLER"] = name.partition("-")[2]
     world = World(Backend(name))
@@ -58,12 +58,12 @@ def perform(name, steps):
 
 
 def headline(broken):
-    """What was broken, without names and numbers."""
+    """The first line of the failure, without names and numbers."""
     return re.sub("[0-9.]+", "", str(broken).splitlines()[0])[:30]
 
 
 def shorten(name, steps, broken):
-    """Break it in the same way with fewer steps, as few as can be found."""
+    """Find fewer steps that fail in the same way. Returns their Broken exception."""
     line = headline(broken)
     size = len(steps) // 2
     while size:
@@ -80,7 +80,7 @@ def shorten(name, steps, broken):
 
 
 def show(name, seed):
-    """Do an episode again, and tell what broke it. Returns the exit status."""
+    """Repeat an episode, and print its failure. Returns the exit status."""
     steps = actions_of(seed)
     broken = perform(name, steps)[1]
     if broken is None:
@@ -92,7 +92,7 @@ def show(name, seed):
 
 
 def soak(name, operations, seed):
-    """Returns what there is to count."""
+    """Do episodes until there were so many operations. Returns the counts."""
     counts = collections.Counter()
     begin = time.monotonic()
     while counts["operations"] < operations:
@@ -113,10 +113,10 @@ def main():
     parser.add_argument("backends", nargs="*", metavar="backend", help=", ".join(names))
     parser.add_argument("--operations", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--episode", help="this one alone, with all that was done")
+    parser.add_argument("--episode", help="repeat this episode only, and print its steps")
     options = parser.parse_args()
     warnings.simplefilter("error")
-    logging.getLogger("tornado.general").disabled = True  # what pyzmq's class has to say
+    logging.getLogger("tornado.general").disabled = True  # pyzmq's class logs there
     backends = options.backends or names
     if options.episode:
         return show(backends[0], options.episode)
