@@ -45,9 +45,8 @@ async def receive(peer: Streams, count: int) -> tuple[float, bool]:
             await flood(stream, orders, 1)  # connects, and imports all modules
             seconds, received = await flood(stream, orders, count)
             stream.on_recv(None)
-            await asyncio.sleep(
-                0.01
-            )  # pyzmq's closed stream would log an error for events that it has scheduled
+            # pyzmq's closed stream would log an error for events that it has scheduled.
+            await asyncio.sleep(0.01)
             stream.close()
         finally:
             orders.send(0)

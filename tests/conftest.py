@@ -1,9 +1,9 @@
 """Fixtures, among them `backend`, which runs a test on several implementations.
 
 A test never sleeps to give something time. It runs the loop until the awaited event has happened.
-`backend.wait(got, n)` waits until `n` items were appended to a `backend.recorder()`, without a timer
-that would wake the loop in the meantime. `backend.run_until(condition)` is for events without a
-callback. Both fail after TIMEOUT.
+`backend.wait(got, n)` waits until `n` items were appended to a `backend.recorder()`. No timer wakes
+the loop in the meantime. `backend.run_until(condition)` is for events without a callback. Both fail
+after TIMEOUT.
 
 The fixtures `io_loop` and `event_loop` are loops with a list `errors` of the exceptions that were
 reported to their exception handler. A test removes those that it expects.
@@ -145,7 +145,7 @@ def no_garbage_left():
 
 @pytest.fixture
 def context():
-    """A context that keeps its sockets alive, because pyzmq warns about those that are not closed."""
+    """A context that keeps its sockets, because pyzmq warns about sockets that are not closed."""
     held = []
 
     class Context(zmq.Context):
@@ -191,7 +191,7 @@ def nothing_is_current():
 
 @pytest.fixture(params=LOOPS)
 def io_loop(request, monkeypatch):
-    """An IOLoop of an EventLoop, of asyncio's loop (each with both pollers), or of uvloop's loop."""
+    """An IOLoop of an EventLoop or of asyncio's loop, each with both pollers, or of uvloop's."""
     kind, _, poller = request.param.partition("-")
     monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
     asyncio_loop = asyncio.SelectorEventLoop() if kind == "asyncio" else None

@@ -1,8 +1,8 @@
-"""What is done to streams in a World.
+"""The actions on the streams of a World.
 
-An action is a tuple that can be printed. `draw(pick)` makes one with the help of a `Pick`, which
-chooses by chance, or as hypothesis wants it. Streams and peers are given by numbers that count,
-modulo, what there is when the action is done.
+An action is a tuple that can be printed. `draw(pick)` creates one with a `Pick`, which chooses at
+random or by hypothesis. Streams and peers are given by numbers, modulo the number of those that
+exist when the action is done.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import NamedTuple
 import zmq
 
 from model.callbacks import ERRORS
-from model.flow import Limit, TellRoom
+from model.flow import Limit, SetDrainCallback
 from model.links import LINKS, Link
-from model.monitor import Bind, TellEvents
+from model.monitor import Bind, SetMonitor
 from model.tasks import Await, Cancel, Drain, Finish, SendAwaited
 
 SIZES = (0, 1, 20, 33, 34, 100, 600, 20_000)
 TIMEOUTS = (0.0002, 0.003)  # of sends, in seconds
-COUNTS = (1,) * 18 + (2, 3, 10, 10, 30, 300)  # of messages; the last, more than a turn's budget
+# Numbers of messages; the last is more than the limit of a turn.
+COUNTS = (1,) * 18 + (2, 3, 10, 10, 30, 300)
 MOST_LINKS = 4  # open at the same time
 
 
 class Pick:
-    """Chooses by chance."""
+    """Chooses at random."""
 
     def __init__(self, seed):
         generator = random.Random(seed)
@@ -41,16 +42,16 @@ class Pick:
 
 
 class Open(NamedTuple):
-    """A new link: a stream, the hub, and its peers."""
+    """Create a link: a stream, which is the hub, and its peers."""
 
     link: str
-    raw: bool  # the peers are raw sockets, not streams
+    raw: bool  # whether the peers are raw sockets, not streams
     peers: int
     hwm: int  # of each socket; 0: none
     hub_binds: bool
-    late: bool  # the peer connects later: see Connect
+    late: bool  # whether the peer connects later, see Connect
     tcp: bool
-    told: bool  # on_send is registered from the start
+    reported: bool  # whether on_send is registered from the start
     mandatory: bool  # ROUTER_MANDATORY
     early: int  # messages that raw peers send before there is a stream
 
@@ -70,7 +71,7 @@ class Open(NamedTuple):
 
 
 class Connect(NamedTuple):
-    """A late peer comes."""
+    """Connect a late peer."""
 
     link: int
 
@@ -100,11 +101,11 @@ class Send(NamedTuple):
     form: str = "bytes"
     copy: bool = True
     track: bool = False
-    own: bool = False  # a callback for this message alone
-    peer: int = 0  # to whom, of a ROUTER
-    mutate: bool = False  # change what was given, as soon as it was given
-    parts: bool = False  # frame by frame, with SNDMORE
-    echo: bool = False  # also the Frames that were received last
+    own: bool = False  # whether the message has its own callback
+    peer: int = 0  # the receiver, if the stream is a ROUTER
+    mutate: bool = False  # whether the arguments are changed after the call
+    parts: bool = False  # whether the frames are sent one by one, with SNDMORE
+    echo: bool = False  # whether to send also the Frames that were received last
     count: int = 1
     timeout: float | None = None  # seconds
 
@@ -125,7 +126,8 @@ class Send(NamedTuple):
         options = {"copy": self.copy, "track": track}
         if self.timeout is not None and ours:
             options["timeout"] = self.timeout
-        own = ours and (self.own or self.timeout is not None)  # who else would tell which expired?
+        # Only its own callback identifies an expired message.
+        own = ours and (self.own or self.timeout is not None)
         for _ in range(self.count):
             message = stream.new_message(self.peer, self.sizes, False)
             if self.echo:
@@ -147,7 +149,7 @@ class Send(NamedTuple):
 
 
 class PeerSend(NamedTuple):
-    """Raw peers send to a stream."""
+    """Let raw peers send to a stream."""
 
     peer: int
     sizes: tuple
@@ -178,14 +180,14 @@ class PeerReceive(NamedTuple):
 
 
 class Receive(NamedTuple):
-    """on_recv(), for the first time or in place of another."""
+    """Call on_recv(), for the first time or to replace a callback."""
 
     stream: int
     copy: bool = True
     with_stream: bool = False
     coroutine: bool = False
     bound: int | None = None  # max_concurrency
-    batch: int | None = None  # on_recv_batch(), and its limit
+    batch: int | None = None  # call on_recv_batch() with this limit
 
     @classmethod
     def draw(cls, pick):
@@ -197,7 +199,7 @@ class Receive(NamedTuple):
     def do(self, world):
         if stream := world.stream(self.stream, "ins"):
             if world.backend.reference:
-                # pyzmq's class starts coroutines on the loop of the thread, whichever that is
+                # pyzmq's class starts coroutines on the current loop of the thread
                 stream.receive(self.copy, self.with_stream, False)
             else:
                 stream.receive(*self[1:])
@@ -212,12 +214,13 @@ class Pause(NamedTuple):
 
     def do(self, world):
         stream = world.stream(self.stream, "ins")
-        if stream and not (world.backend.reference and world.flushing()):  # it would drop the rest
+        # The flush would drop the rest.
+        if stream and not (world.backend.reference and world.flushing()):
             stream.pause()
 
 
-class Tell(NamedTuple):
-    """on_send() and on_err()."""
+class SetSendCallbacks(NamedTuple):
+    """Call on_send() and on_err()."""
 
     stream: int
     sends: bool
@@ -230,20 +233,20 @@ class Tell(NamedTuple):
 
     def do(self, world):
         if stream := world.stream(self.stream, "outs"):
-            may_be_untold = stream.link.may_be_untold and not stream.may_drop()
-            if self.sends or may_be_untold:
-                stream.tell(self.sends, self.with_stream)
+            may_be_unreported = stream.link.may_be_unreported and not stream.may_drop()
+            if self.sends or may_be_unreported:
+                stream.set_send_callbacks(self.sends, self.with_stream)
             if not world.backend.reference:
                 stream.tell_errors(self.errors)
 
 
 class Touch(NamedTuple):
-    """Use of a stream's raw socket."""
+    """Use a stream's raw socket."""
 
     stream: int
     how: str
-    through: bool  # got from stream.socket
-    throttled: bool  # wait until libzmq looks at its commands again
+    through: bool  # whether the socket is taken from stream.socket
+    throttled: bool  # whether to wait until libzmq reads its commands again
     sizes: tuple
 
     HOW = ("EVENTS", "poll", "Poller", "shadow", "receive", "send")
@@ -285,7 +288,7 @@ class Flush(NamedTuple):
     stream: int
     flag: int = zmq.POLLIN | zmq.POLLOUT
     limit: int | None = None
-    propagate: bool = False  # in a callback: its exception is raised on
+    propagate: bool = False  # whether a callback raises its exception again
 
     @classmethod
     def draw(cls, pick):
@@ -320,21 +323,21 @@ class Close(NamedTuple):
             return
         hub = stream.link.hub
         if stream.link.mandatory and stream is not hub and hub.open:
-            return  # which of the hub's messages would fail, is not foreseen
+            return  # the model cannot predict which of the hub's messages would fail
         stream.close(self.linger)
 
     def harmless(self, world, stream):
-        """pyzmq's class drops what is queued, and waits for ever when its peer has just gone."""
+        """pyzmq's class drops its queue, and may block if its peer has gone."""
         senders = any(pipe.sender.open and pipe.sender.outbox is not None for pipe in stream.ins)
         return not (world.in_callback or senders or stream.stream.sending())
 
 
 class Plan(NamedTuple):
-    """What the stream's next callback does, whichever it is."""
+    """Plan what the stream's next callback does, whichever it is."""
 
     stream: int
     actions: tuple
-    error: str | None = None  # what it raises then
+    error: str | None = None  # the exception that it raises then
 
     @classmethod
     def draw(cls, pick):
@@ -350,7 +353,7 @@ class Plan(NamedTuple):
 
 
 class Soon(NamedTuple):
-    """An action in a handle of the loop."""
+    """Do an action in a handle of the loop."""
 
     action: tuple
     delay: float | None = None  # seconds
@@ -364,7 +367,7 @@ class Soon(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The loop runs for a few iterations."""
+    """Run the loop for a few iterations."""
 
     iterations: int
 
@@ -377,7 +380,7 @@ class Run(NamedTuple):
 
 
 class Quiet(NamedTuple):
-    """The loop runs until everything is handled that can be."""
+    """Run the loop until it has handled everything that it can handle."""
 
     @classmethod
     def draw(cls, pick):
@@ -388,10 +391,12 @@ class Quiet(NamedTuple):
 
 
 IN_CALLBACKS = (
-    Send, Send, PeerSend, PeerSend, PeerReceive, Receive, Pause, Tell, Touch, Flush, Flush, Close,
-    Connect, Limit, TellRoom, SendAwaited, Await, Drain, Cancel, Finish, TellEvents, Bind,
+    Send, Send, PeerSend, PeerSend, PeerReceive, Receive, Pause, SetSendCallbacks, Touch, Flush,
+    Flush, Close, Connect, Limit, SetDrainCallback, SendAwaited, Await, Drain, Cancel, Finish,
+    SetMonitor, Bind,
 )  # fmt: skip
 EVERYWHERE = (
-    Run, Send, PeerSend, Receive, Plan, Quiet, Flush, Touch, Pause, Tell, Soon, PeerReceive,
-    Connect, Close, Open, Limit, TellRoom, SendAwaited, Await, Drain, Cancel, TellEvents, Bind,
+    Run, Send, PeerSend, Receive, Plan, Quiet, Flush, Touch, Pause, SetSendCallbacks, Soon,
+    PeerReceive, Connect, Close, Open, Limit, SetDrainCallback, SendAwaited, Await, Drain, Cancel,
+    SetMonitor, Bind,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The callbacks that check what a stream does, and what calls them."""
+"""The callbacks, which check what a stream does, and the operations that call them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from model.ends import ensure
 registration = contextvars.ContextVar("registration", default=None)
 
 
-NO_PLAN = object()  # returned for a call in which nothing planned is to be done
+NO_PLAN = object()  # a call returns it to not follow the plan
 
 
 class Planned(Exception):
-    """What callbacks raise."""
+    """An exception that callbacks raise."""
 
 
 class PlannedBase(BaseException):
-    """What callbacks raise, and `except Exception` does not catch."""
+    """An exception that callbacks raise and `except Exception` does not catch."""
 
 
 class Leave(KeyboardInterrupt):
-    """What callbacks raise to leave the loop."""
+    """An exception that callbacks raise to leave the loop."""
 
 
 ERRORS = {
@@ -36,34 +36,34 @@ ERRORS = {
 
 
 class Flush:
-    """A flush under way."""
+    """A running flush."""
 
     is_flush = True
 
     def __init__(self, owner, flag, limit):
         self.owner, self.flag, self.limit = owner, flag, limit
         self.blind = flag & zmq.POLLIN and owner.receiver is None and not owner.waiters
-        # blind: it drops what it receives
-        self.received = self.told = 0  # callbacks
-        self.plans = 0  # user code that ran in it
-        self.error = None  # an exception that its caller is to get
+        # blind: the flush drops the messages that it receives
+        self.received = self.reported = 0  # calls of callbacks
+        self.plans = 0  # plans that callbacks have followed in it
+        self.error = None  # the exception that its caller must get
 
 
 class Closing:
-    """A close under way, in which the close callback runs."""
+    """A running close, in which the close callback runs."""
 
     is_flush = False
-    error = None  # an exception that its caller is to get
+    error = None  # the exception that its caller must get
 
 
 class Callback:
-    """A callback of `owner`: checks that it is called, and how; then it follows a plan."""
+    """A callback of `owner`, which checks its call and then follows a plan."""
 
     def __init__(self, owner, what, copy=True, with_stream=False, coroutine=False, bound=None):
         self.owner, self.world, self.what = owner, owner.world, what
         self.copy, self.with_stream, self.coroutine = copy, with_stream, coroutine
-        self.bound = bound  # of the coroutines that are alive
-        self.batch = None  # the most messages that it is called with
+        self.bound = bound  # the largest number of coroutines that may be alive
+        self.batch = None  # the largest number of messages in a call
         self.calls = self.started = self.alive = 0
 
     def register(self, function, *args, **kwargs):
@@ -125,7 +125,7 @@ class Callback:
             self.world.note(self.owner, "raises", type(error).__name__)
             # a coroutine that raises CancelledError is cancelled
             cancelled = self.coroutine and isinstance(error, asyncio.CancelledError)
-            # and who awaits aclose() is left by what leaves the close callback
+            # an exception that leaves the close callback also leaves aclose()
             by_task = self.what == "on_close" and not self.world.stack
             if not cancelled and not (by_task and isinstance(error, Leave)):
                 self.world.will_raise(self.owner, error)

@@ -1,4 +1,4 @@
-"""The ends of links, and the messages that are under way between them."""
+"""The ends of links, and the messages in transit between them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def ensure(condition, *text, kind="wrong"):
 
 
 class Message:
-    """What was sent, and what is known of its way."""
+    """A message that was sent, and what the model knows about its transit."""
 
     def __init__(self, number, frames, pipes, raw, to):
         self.number = number
-        self.frames = frames  # bytes, without a ROUTER's address
-        self.pipes = pipes  # where it goes; none: to a peer that does not exist
-        self.raw = raw  # sent on the raw socket, not through the stream
-        self.to = to  # a ROUTER's address of the peer, or None
+        self.frames = frames  # bytes, without the routing id
+        self.pipes = pipes  # to its receivers; empty if the peer does not exist
+        self.raw = raw  # whether it was sent on the raw socket, not through the stream
+        self.to = to  # the peer's routing id if the sender is a ROUTER, or None
         self.key = None  # messages of a stream that have the same key leave its queue in order
-        self.queued = False  # in the stream's queue, as far as is known
-        self.own = None  # the Callback given to its send, if any
-        self.status = None  # what its callback is to be told: None, a class, or `object`: anything
-        self.timed = False  # it may expire
-        self.skipped = []  # pipes that later ones have passed: it was not sent, or dropped there
-        self.lost = False  # in close()
-        self.bounds = {}  # {pipe: (least, most)} of the other lane's messages come before it
+        self.queued = False  # whether it is in the stream's queue, as far as the model knows
+        self.own = None  # its own Callback, if any
+        self.status = None  # the status for its callback: None, a class, or `object` for anything
+        self.timed = False  # whether it may expire
+        self.skipped = []  # pipes where a later message arrived first: it was not sent, or dropped
+        self.lost = False  # whether close() has lost it
+        self.bounds = {}  # {pipe: (least, most)} messages of the other lane that arrive before it
 
     def __repr__(self):
         return f"#{self.number}"
@@ -46,7 +46,7 @@ class Message:
 
 
 def frames_of(number, sizes):
-    """Frames of these sizes in bytes; one of them tells the number, and may be larger."""
+    """Frames of these sizes in bytes. One of them contains the number, and may be larger."""
     frames = [bytes([65 + (number + i) % 26]) * size for i, size in enumerate(sizes)]
     place = number % len(sizes)
     frames[place] = (b"#%d;" % number).ljust(sizes[place], b".")
@@ -57,26 +57,26 @@ def number_in(frames):
     for frame in frames:
         if frame[:1] == b"#":
             return int(frame[1 : frame.index(b";")])
-    raise Broken("wrong", f"a message that nobody sent: {frames!r:.200}")
+    raise Broken("wrong", f"a message that was never sent: {frames!r:.200}")
 
 
 class Pipe:
-    """The messages under way from one end to another."""
+    """The messages in transit from one end to another."""
 
     def __init__(self, sender, receiver):
         self.sender, self.receiver = sender, receiver
-        # two of each: of what goes through the stream's queue, and of what was sent raw
-        self.lanes = deque(), deque()  # of messages under way
+        # two of each: for messages of the stream's queue, and for messages sent on the raw socket
+        self.lanes = deque(), deque()  # messages in transit
         self.sent = [0, 0]
         self.taken = [0, 0]
-        self.certain = True  # False: a flush dropped messages, or a close lost some
-        self.optional = False  # the sender's close() may have lost any of them
+        self.certain = True  # False if a flush has dropped messages, or a close has lost some
+        self.optional = False  # whether the sender's close() may have lost any of them
 
     def __len__(self):
         return len(self.lanes[0]) + len(self.lanes[1])
 
     def add(self, message):
-        """`message` was sent: by the raw socket just now, or by the stream, when it can."""
+        """`message` was sent by the raw socket, or queued by the stream."""
         if not self.receiver.open:
             return
         if message.raw:
@@ -86,13 +86,13 @@ class Pipe:
         self.lanes[message.raw].append(message)
         self.sent[message.raw] += 1
 
-    def told(self, message):
-        """The stream has handed `message` to libzmq: after all raw ones up to now."""
+    def handed_over(self, message):
+        """The stream has handed `message` to libzmq, after all raw messages until now."""
         if self in message.bounds:
             message.bounds[self] = self.sent[1], self.sent[1]
 
     def take(self, message):
-        """`message` has come to the receiver: nothing before it may be missing."""
+        """`message` has arrived. No message before it may be missing."""
         ensure(self in message.bounds, message, "came to", self.receiver, "again", kind="doubled")
         lane = self.lanes[message.raw]
         while lane[0] is not message:
@@ -123,24 +123,24 @@ class Pipe:
         del message.bounds[self]
 
     def not_sent(self, message):
-        """`message` failed, or its stream was closed before."""
+        """`message` failed, or its stream was closed before it was sent."""
         if self in message.bounds:
             self.remove(message)
             self.sent[message.raw] -= 1
 
     def waiting(self):
-        """How many messages libzmq has for the receiver; None: it is not known."""
+        """The number of messages that libzmq has for the receiver, or None if it is not known."""
         outbox = self.sender.outbox
         if self.sender.closing or self.sender.unclear():
             return None
         if outbox is None:
             return len(self)
-        if self.sender.untold:
+        if self.sender.sends_unreported:
             return None if self.sender.stream.sending() else len(self)
         return len(self) - self.sender.queued_for(self)
 
     def forget(self):
-        """What is under way will not come, or need not."""
+        """The messages in transit need not arrive."""
         for lane in self.lanes:
             for message in lane:
                 del message.bounds[self]
@@ -151,9 +151,9 @@ class Pipe:
 class End:
     """One end of a link: a socket."""
 
-    stream = None  # the ZMQStream, when it is there
-    outbox = None  # of a stream: {key: deque of messages}
-    untold = closing = False
+    stream = None  # the ZMQStream, if this is one
+    outbox = None  # {key: deque of messages} of a stream
+    sends_unreported = closing = False
 
     def __init__(self, world, link, kind, name, **options):
         self.world, self.link, self.kind, self.name = world, link, kind, name
@@ -172,11 +172,11 @@ class End:
         return self.name
 
     def new_message(self, peer, sizes, raw):
-        """A message for everybody, or of a ROUTER for `peer`, the last of which does not exist."""
+        """A message to all peers, or from a ROUTER to `peer`. The last peer does not exist."""
         pipes, to, key = self.outs, None, None
         if self.kind == zmq.ROUTER:
             peer %= len(self.outs) + 1
-            pipes, to = self.outs[peer : peer + 1], b"nobody"
+            pipes, to = self.outs[peer : peer + 1], b"missing"
             for key in pipes:
                 to = key.receiver.address
         number = next(self.world.numbers)
@@ -200,7 +200,7 @@ class End:
             pipe.add(message)
 
     def check_error(self, error, message=None):
-        """libzmq refused something: may it?"""
+        """Check that libzmq may raise this error."""
         if error.errno == zmq.EFSM:
             ensure(self.alternating and (message is None or not self.may_send), self, error)
         elif error.errno == zmq.EHOSTUNREACH:
@@ -209,7 +209,7 @@ class End:
             ensure(error.errno == zmq.EAGAIN, self, error)
 
     def take(self, frames):
-        """A message has come to this end."""
+        """A message has arrived at this end."""
         sender = None
         if self.kind == zmq.ROUTER:
             sender, *frames = frames
@@ -234,7 +234,7 @@ class End:
         return True
 
     def settle_dropped(self):
-        """Once all has come that was to come, it is known what a flush had dropped."""
+        """All messages have arrived, so the missing ones were dropped by a flush."""
         if self.dropped and self.dropped == sum(map(len, self.ins)):
             for pipe in self.ins:
                 pipe.forget()
@@ -242,7 +242,7 @@ class End:
 
 
 class Raw(End):
-    """A raw socket, used by the test alone."""
+    """A raw socket, which only the test uses."""
 
     def handed_over(self, pipe):
         return 0, 0

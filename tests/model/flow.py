@@ -1,4 +1,4 @@
-"""Limits of a stream's queue: what is refused and dropped, and who is told of room."""
+"""The limits of a stream's queue: refused and dropped messages, and reports of room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POLICIES = ("wait", "raise", "drop_newest", "drop_oldest")
 
 
 def bounds(high, low):
-    """As set_write_buffer_limits() understands them."""
+    """The limits as set_write_buffer_limits() completes them."""
     if high is None and low is None:
         return math.inf, math.inf
     high = 4 * low if high is None else high
@@ -22,7 +22,7 @@ def bounds(high, low):
 class Flow:
     """The limits of `owner`'s queue.
 
-    How long it is, is what the stream says; the Tally sees that it tells the truth.
+    The stream reports the size of the queue. The Tally checks that the report is true.
     """
 
     def __init__(self, owner):
@@ -30,12 +30,12 @@ class Flow:
         self.high = self.low = self.high_bytes = self.low_bytes = math.inf
         self.policy = "wait"
         self.drainer = None  # the Callback of on_drain
-        self.fallen = True  # to `low` since it was beyond `high`
-        self.crossings = self.calls = 0  # how often it went beyond; how often on_drain was called
-        self.due = False  # on_drain is to be called when it has fallen
+        self.fallen = True  # whether the queue has fallen to `low` since it exceeded `high`
+        self.crossings = self.calls = 0  # how often it exceeded `high`; calls of on_drain
+        self.due = False  # whether on_drain must be called when the queue has fallen
 
     def size(self):
-        """Messages and bytes."""
+        """The size of the queue in messages and bytes."""
         stream = self.owner.stream
         return stream.get_write_buffer_size(), stream.get_write_buffer_bytes()
 
@@ -49,7 +49,7 @@ class Flow:
         return size[0] <= self.low and size[1] <= self.low_bytes
 
     def is_full(self, size, message):
-        """Whether `message` is one too many for a queue of this size."""
+        """Whether `message` would exceed a limit of a queue of this size."""
         more = sum(map(len, message.all_frames()))
         return size[0] > 0 and self.is_beyond((size[0] + 1, size[1] + more))
 
@@ -77,13 +77,13 @@ class Flow:
         self.due = self.due or (certainly and self.drainer is not None)
 
     def before_send(self):
-        """Returns what after_send() wants."""
+        """Returns the argument `before` of after_send()."""
         size = self.size()
         self.fallen = self.fallen or self.is_low(size)
         return size, self.owner.stream.stats().dropped
 
     def after_send(self, before, message, refused):
-        """Was `message` refused or queued, and what dropped for it, as it must be?
+        """Check whether `message` had to be refused or queued, and whether a message was dropped.
 
         Returns whether it was queued.
         """
@@ -106,7 +106,7 @@ class Flow:
             self.crosses(certainly=True)
         return not refused and not (full and self.policy == "drop_newest")
 
-    def tell(self, on):
+    def set_callback(self, on):
         """on_drain()"""
         self.drainer = Callback(self.owner, "on_drain") if on else None
         if on:
@@ -116,7 +116,7 @@ class Flow:
             self.owner.stream.on_drain(None)
 
     def drained(self, callback):
-        """on_drain's callback is called."""
+        """The callback of on_drain is called."""
         owner = self.owner
         ensure(owner.open and callback is self.drainer, owner, "an old callback is called")
         ensure(owner.world.flushing() is None, owner, "on_drain in a flush")
@@ -160,12 +160,13 @@ class Limit(NamedTuple):
         policy = self.policy
         if self.high is None and self.high_bytes is None:
             policy = "wait"
-        if policy.startswith("drop") and (stream.untold or stream.link.tcp):
-            policy = "raise"  # it would not be known what was dropped; or World.end() must know
+        if policy.startswith("drop") and (stream.sends_unreported or stream.link.tcp):
+            # The model, or World.end(), could not know which messages were dropped.
+            policy = "raise"
         stream.flow.limit(policy, *self[2:])
 
 
-class TellRoom(NamedTuple):
+class SetDrainCallback(NamedTuple):
     """on_drain()"""
 
     stream: int
@@ -178,4 +179,4 @@ class TellRoom(NamedTuple):
     def do(self, world):
         stream = world.stream(self.stream, "outs")
         if stream and not world.backend.reference:
-            stream.flow.tell(self.on)
+            stream.flow.set_callback(self.on)

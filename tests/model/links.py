@@ -1,4 +1,4 @@
-"""What connects the ends: kinds of sockets, transports, high-water marks."""
+"""Links between ends: types of sockets, transports and high-water marks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zmq
 from model.ends import Pipe, Raw
 from model.stream import Stream
 
-LINKS = {  # kinds of the hub and its peers, whether they send, how many peers there may be
+LINKS = {  # types of the hub and its peers, whether they send, the largest number of peers
     "PULL": (zmq.PULL, zmq.PUSH, False, True, 2),
     "PUSH": (zmq.PUSH, zmq.PULL, True, False, 1),
     "PAIR": (zmq.PAIR, zmq.PAIR, True, True, 1),
@@ -26,17 +26,17 @@ _addresses = itertools.count()
 
 
 class Link:
-    """A hub, which is a stream, its peers, and what is between them: as an actions.Open says."""
+    """A hub, which is a stream, and its peers, as described by an actions.Open."""
 
     def __init__(self, world, spec):
         hub_kind, peer_kind, hub_sends, peers_send, most = LINKS[spec.link]
         count = min(spec.peers, most)
         plain = spec.link in PLAIN
-        # (pyzmq's class waits for ever if the peer goes between its looks at EVENTS and its send)
+        # (pyzmq's class blocks if the peer goes between its check of EVENTS and its send)
         self.tcp = plain and spec.tcp and not world.backend.reference
-        self.instant = not self.tcp  # what was sent has arrived
+        self.instant = not self.tcp  # whether a message arrives as soon as it is sent
         late = plain and spec.late and self.instant and count == 1
-        # (pyzmq's class is deaf when its socket is used to connect)
+        # (pyzmq's class misses events if its socket is used to connect)
         self.connected = not late or (world.backend.reference and not spec.raw)
         self.hwm = spec.hwm if plain and self.instant else 0
         self.mandatory = False
@@ -44,10 +44,10 @@ class Link:
             self.hwm = spec.hwm
             # without ROUTER_MANDATORY, libzmq drops at the high-water mark
             self.mandatory = spec.mandatory or self.hwm > 0
-        # Of a message that may have to wait, or fail, somebody is told: else no event would show
-        # that it was sent.
-        self.may_be_untold = self.instant and self.connected and not self.hwm
-        self.may_be_untold &= not self.mandatory and spec.link not in ("REQ", "REP")
+        # If a message may have to wait or may fail, a callback must get its outcome. Otherwise
+        # no event would show that the message was sent.
+        self.may_be_unreported = self.instant and self.connected and not self.hwm
+        self.may_be_unreported &= not self.mandatory and spec.link not in ("REQ", "REP")
         number = len(world.links)
         options = {"router_mandatory": 1} if self.mandatory else {}
         self.hub = Stream(world, self, hub_kind, f"s{number}", **options)
@@ -73,7 +73,7 @@ class Link:
                 self.peers[0].send_raw(0, (20,))
         for end in [self.hub, *self.peers]:
             if isinstance(end, Stream):
-                end.open_stream(spec.told or not self.may_be_untold)
+                end.open_stream(spec.reported or not self.may_be_unreported)
         (world.raws if spec.raw else world.streams).extend(self.peers)
         world.streams.append(self.hub)
 
@@ -93,7 +93,7 @@ class Link:
                 end.socket.subscribe(b"")
         if not self.hub.stream:
             for end in [self.hub, *self.peers] * 2:
-                end.socket.getsockopt(zmq.EVENTS)  # has subscriptions and identities looked at
+                end.socket.getsockopt(zmq.EVENTS)  # makes libzmq read subscriptions and routing ids
         self.connected = True
 
     def open(self):

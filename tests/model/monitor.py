@@ -1,8 +1,8 @@
-"""The events of a stream's socket: who is told of which.
+"""The events of a stream's socket that its monitor must report.
 
-What binds and unbinds an endpoint of its own is told of LISTENING and CLOSED. libzmq sends the
-first at once, and the second when its I/O thread has closed the endpoint. Other events, which come
-of connections, may come at any time.
+A stream that binds and unbinds an endpoint gets LISTENING and CLOSED. libzmq sends the first at
+once, and the second when its I/O thread has closed the endpoint. Other events, which connections
+cause, may arrive at any time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zmq
 from model.callbacks import Callback
 from model.ends import ensure
 
-MOST_ENDPOINTS = 4  # of a stream
+MOST_ENDPOINTS = 4  # for each stream
 EVENTS = (zmq.EVENT_ALL, zmq.EVENT_LISTENING, zmq.EVENT_LISTENING | zmq.EVENT_CLOSED,
           zmq.EVENT_CONNECTED)  # fmt: skip
 
@@ -26,21 +26,21 @@ class Monitored:
     def __init__(self, owner):
         self.owner = owner
         self.callback = None  # the Callback of on_monitor
-        self.events = 0  # that it wants
-        self.endpoints = []  # that are bound
-        self.listening = deque()  # endpoints of whose LISTENING it must be told, in this order
-        self.closing = set()  # endpoints of whose CLOSED it must be told
-        self.closed = set()  # and those of which it may be: another callback was registered since
+        self.events = 0  # the flags of the events to report
+        self.endpoints = []  # bound endpoints
+        self.listening = deque()  # endpoints whose LISTENING must be reported, in this order
+        self.closing = set()  # endpoints whose CLOSED must be reported
+        self.closed = set()  # endpoints whose CLOSED may be reported to a later callback
 
-    def tell(self, events, coroutine):
-        """on_monitor(). `events`: 0 for on_monitor(None)."""
+    def set_callback(self, events, coroutine):
+        """Call on_monitor(), with None if `events` is 0."""
         self.callback = Callback(self.owner, "on_monitor", coroutine=coroutine) if events else None
         self.events = events
         self.listening.clear()
         self.closed |= self.closing
         self.closing.clear()
         if events:
-            self.owner.raw_use = True  # on_monitor() takes the socket as a program does
+            self.owner.raw_use = True  # on_monitor() accesses the socket
             self.callback.register(self.owner.stream.on_monitor, self.callback, events)
         else:
             self.owner.stream.on_monitor(None)
@@ -51,7 +51,7 @@ class Monitored:
             self.owner.stream.bind("tcp://127.0.0.1:*")
             endpoint = self.owner.socket.last_endpoint
             self.endpoints.append(endpoint)
-            self.closed.discard(endpoint)  # its port may have been another's
+            self.closed.discard(endpoint)  # another endpoint may have had its port
             if self.events & zmq.EVENT_LISTENING:
                 self.listening.append(endpoint)
 
@@ -66,7 +66,7 @@ class Monitored:
             self.owner.stream.unbind(endpoint.decode())
 
     def came(self, callback, event):
-        """on_monitor's callback is called."""
+        """The callback of on_monitor is called."""
         owner = self.owner
         ensure(owner.open and callback is self.callback, owner, "an old callback is called")
         ensure(owner.world.flushing() is None, owner, "on_monitor in a flush")
@@ -84,15 +84,15 @@ class Monitored:
 
     def unmet(self):
         if self.listening or self.closing:
-            return f"{self.owner} was not told of {[*self.listening, *self.closing]}"
+            return f"{self.owner} did not report {[*self.listening, *self.closing]}"
         return None
 
 
 # -- actions -----------------------------------------------------------------------------------
 
 
-class TellEvents(NamedTuple):
-    """on_monitor()"""
+class SetMonitor(NamedTuple):
+    """Call on_monitor()."""
 
     stream: int
     events: int
@@ -105,11 +105,11 @@ class TellEvents(NamedTuple):
     def do(self, world):
         stream = world.stream(self.stream)
         if stream and not world.backend.reference:
-            stream.monitored.tell(self.events, self.coroutine)
+            stream.monitored.set_callback(self.events, self.coroutine)
 
 
 class Bind(NamedTuple):
-    """bind() or unbind(), with an endpoint to which nobody connects."""
+    """Call bind() or unbind() with an endpoint to which no peer connects."""
 
     stream: int
     binds: bool

@@ -1,4 +1,4 @@
-"""The model of what a stream sends: what waits, what was told of it, and what may be missing."""
+"""The model of a stream's sends: queued, reported and possibly missing messages."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ NOT_SENT = {zmqstream.MessageDropped: "dropped", zmqstream.MessageExpired: "expi
 
 
 class Sender(End):
-    """The way out of a stream."""
+    """The sending half of a stream."""
 
     def __init__(self, world, link, kind, name, **options):
         super().__init__(world, link, kind, name, **options)
-        self.outbox = {}  # {key: deque of messages that, as far as is known, wait in the stream}
-        self.teller = self.errer = None  # registered Callbacks
-        self.failed = []  # messages of whose failure on_err was told, and on_send will be
-        self.announced = Counter()  # likewise, but not yet known of which message
-        self.dropping = []  # messages that are known to be dropped, which will be told
-        self.asends = set()  # messages of tasks that have not heard of their outcome
-        self.forsaken = 0  # messages of tasks that were cancelled, dropped perhaps and not yet told
-        self.vague = False  # somebody who should have heard of an outcome was cancelled
-        self.exact = True  # it is known which messages close() has lost
-        self.lost = 0  # how many
+        self.outbox = {}  # {key: deque of messages that are queued, as far as the model knows}
+        self.send_callback = self.err_callback = None  # registered Callbacks
+        self.failed = []  # messages whose failure on_err has got, and on_send will get
+        self.announced = Counter()  # the same, for failures whose message is not yet known
+        self.dropping = []  # dropped messages whose drop will be reported
+        self.asends = set()  # messages of tasks that have not got their outcome
+        self.cancelled_sends = 0  # messages of cancelled tasks, which may be dropped and unreported
+        self.uncertain = False  # whether a task was cancelled that should have got an outcome
+        self.exact = True  # whether it is known which messages close() has lost
+        self.lost = 0  # the number of messages that close() has lost
         self.flow, self.tally = Flow(self), Tally(self)
 
-    def tell(self, on, with_stream):
-        self.teller = Callback(self, "on_send", with_stream=with_stream) if on else None
-        self.untold = self.untold or not on
+    def set_send_callbacks(self, on, with_stream):
+        self.send_callback = Callback(self, "on_send", with_stream=with_stream) if on else None
+        self.sends_unreported = self.sends_unreported or not on
         if not on:
             self.stream.on_send(None)
         else:
             on_send = self.stream.on_send_stream if with_stream else self.stream.on_send
-            self.teller.register(on_send, self.teller)
+            self.send_callback.register(on_send, self.send_callback)
 
     def tell_errors(self, on):
-        self.errer = Callback(self, "on_err") if on else None
+        self.err_callback = Callback(self, "on_err") if on else None
         if on:
-            self.errer.register(self.stream.on_err, self.errer)
+            self.err_callback.register(self.stream.on_err, self.err_callback)
         else:
             self.stream.stop_on_err()
 
     def may_drop(self):
-        """Whether there will be something to tell that may not be left untold."""
+        """Whether there will be an outcome that must be reported."""
         if self.world.backend.reference:
             return False
         return self.flow.policy.startswith("drop") or self.unclear()
@@ -94,7 +94,7 @@ class Sender(End):
 
     def asend(self, message, timeout, **options):
         """A task that sends."""
-        self.raw_use = True  # what may come is looked after as if it was that
+        self.raw_use = True  # the stream also checks for missed events then
         self.flow.before_send()
         frames = message.all_frames()
         if len(frames) == 1 and message.number % 2:
@@ -109,19 +109,21 @@ class Sender(End):
     # -- what is known of it -------------------------------------------------------------------
 
     def unclear(self):
-        """Whether some messages have an outcome that the model has not yet been told of."""
+        """Whether some messages have an outcome that was not yet reported to the model."""
         if self.world.backend.reference:
             return False
         tally = self.tally
-        return bool(self.asends or self.vague or tally.drops_untold() or tally.expiries_untold())
+        return bool(
+            self.asends or self.uncertain or tally.unreported_drops() or tally.unreported_expiries()
+        )
 
     def may_be_missing(self, message):
-        """Whether others may arrive although `message`, which was sent before, will not."""
+        """Whether `message` may be missing although later messages arrive."""
         if message in self.asends:
-            return message.timed or self.tally.drops_untold() > 0
+            return message.timed or self.tally.unreported_drops() > 0
         if message in self.dropping:
             return True
-        return message.queued and self.tally.drops_untold() > 0
+        return message.queued and self.tally.unreported_drops() > 0
 
     def queued(self):
         return sum(map(len, self.outbox.values()))
@@ -130,17 +132,17 @@ class Sender(End):
         return len(self.outbox.get(pipe if self.kind == zmq.ROUTER else None, ()))
 
     def handed_over(self, pipe):
-        """How many messages of the pipe's first lane libzmq has been given: (least, most)."""
+        """The number of messages of the pipe's first lane that libzmq has got: (least, most)."""
         if self.unclear():
             return pipe.taken[0], pipe.sent[0]
-        if not self.untold:
+        if not self.sends_unreported:
             handed = pipe.sent[0] - self.queued_for(pipe)
             return handed, handed
         return pipe.taken[0] if self.stream.sending() else pipe.sent[0], pipe.sent[0]
 
     def leaves_queue(self, message):
-        """`message` was handed over, or refused, and all that was queued before it."""
-        ensure(message.queued, self, "told twice of", message, kind="doubled")
+        """`message` and all messages queued before it were handed over or refused."""
+        ensure(message.queued, self, "reported twice:", message, kind="doubled")
         queue = self.outbox[message.key]
         while True:
             oldest = queue.popleft()
@@ -149,27 +151,27 @@ class Sender(End):
                 return
             if oldest in self.asends:
                 continue
-            if self.tally.drops_untold() > len(self.dropping):
+            if self.tally.unreported_drops() > len(self.dropping):
                 self.dropping.append(oldest)
                 continue
-            ensure(self.untold and oldest.own is None, self, "told of", message, "before", oldest,
-                   kind="reordered")  # fmt: skip
+            skippable = self.sends_unreported and oldest.own is None
+            ensure(skippable, self, "reported", message, "before", oldest, kind="reordered")
 
     def leaves_alone(self, message):
-        """`message` has left the queue, wherever it stood."""
+        """`message` has left the queue, from any position."""
         if message.queued:
             message.queued = False
             self.outbox[message.key].remove(message)
 
     def all_sent(self):
-        """Nothing waits in the stream."""
+        """The queue is empty."""
         for queue in self.outbox.values():
             for message in queue:
                 message.queued = False
-                ensure(message.own is None, self, "was not told of", message, kind="lost")
+                ensure(message.own is None, self, "did not report", message, kind="lost")
             queue.clear()
 
-    # -- what is told of it --------------------------------------------------------------------
+    # -- what is reported ---------------------------------------------------------------------
 
     def on_send(self, callback, frames, status):
         ensure(type(frames) is list, "not a list:", frames)
@@ -177,46 +179,51 @@ class Sender(End):
         content = frames[1:] if self.kind == zmq.ROUTER else frames
         message = self.world.messages[number_in(content)]
         begun = message in self.failed or self.announced[type(status)] > 0
-        flush = self.called(zmq.POLLOUT)  # what was dropped is none of its messages
+        flush = self.called(zmq.POLLOUT)  # the flush does not count dropped messages
         if flush and not begun and not isinstance(status, zmqstream.MessageDropped):
-            flush.told += 1
-        ensure(frames == message.all_frames(), message, "told as", frames)
-        ensure(callback is (message.own or self.teller), self, "another callback told of", message)
-        self.world.note(self, f"told of ({status})" if status else "told of", message)
+            flush.reported += 1
+        ensure(frames == message.all_frames(), message, "reported as", frames)
+        ensure(
+            callback is (message.own or self.send_callback),
+            self,
+            "reported to another callback:",
+            message,
+        )
+        self.world.note(self, f"reported ({status})" if status else "reported", message)
         if message in self.failed:
             self.failed.remove(message)
-            ensure(isinstance(status, zmq.ZMQError), self, "told of", message, status)
+            ensure(isinstance(status, zmq.ZMQError), self, "reported", message, status)
             return
         if type(status) in NOT_SENT:
-            ensure(begun or self.errer is None, self, "on_err was not told of", status)
+            ensure(begun or self.err_callback is None, self, "on_err did not get", status)
             self.not_sent(message, type(status))
             return
         self.leaves_queue(message)
         if isinstance(status, zmq.ZMQError):
-            ensure(begun or self.errer is None, self, "on_err was not told of", status)
+            ensure(begun or self.err_callback is None, self, "on_err did not get", status)
             self.announced[type(status)] -= begun
             self.fails(message, status)
             return
-        ensure(message.to != b"nobody" or not self.link.mandatory, message, "was sent")
+        ensure(message.to != b"missing" or not self.link.mandatory, message, "was sent")
         ensure(self.may_send or not self.alternating, self, "sent when it may not:", message)
         self.may_send = not self.alternating
         expected = message.status
         ensure(status is None if expected is None else isinstance(status, expected), status)
         self.sent(message)
         for pipe in message.pipes:
-            pipe.told(message)
+            pipe.handed_over(message)
 
     def on_err(self, callback, error):
         flush = self.called(zmq.POLLOUT)
-        ensure(callback is self.errer, self, "an old callback is called")
+        ensure(callback is self.err_callback, self, "an old callback is called")
         if flush and not isinstance(error, zmqstream.MessageDropped):
-            flush.told += 1
+            flush.reported += 1
         if type(error) in NOT_SENT or (
-            not self.world.backend.reference and self.tally.drops_untold()
+            not self.world.backend.reference and self.tally.unreported_drops()
         ):
             self.announced[type(error)] += 1
-            return NO_PLAN  # a close, or an exception, would leave it unknown which message it is
-        key = None  # of REQ and REP; only messages to nobody fail otherwise
+            return NO_PLAN  # after a close or an exception, the message would stay unknown
+        key = None  # REQ and REP; otherwise only messages to a missing peer fail
         ensure(self.outbox.get(key), self, "failed without a message:", error)
         message = self.outbox[key][0]
         self.world.note(self, "failed to send", message, error)
@@ -235,7 +242,7 @@ class Sender(End):
     def sent(self, message):
         for pipe in message.skipped:
             receiver = pipe.receiver
-            lost = receiver.open and not receiver.dropped  # dropped, by a flush
+            lost = receiver.open and not receiver.dropped  # a flush may have dropped it
             ensure(not lost, message, "was sent, and later ones came", kind="lost")
             receiver.dropped -= receiver.open
         self.tally.add("out", message)
@@ -243,7 +250,7 @@ class Sender(End):
     def not_sent(self, message, kind):
         """`message` was dropped or has expired."""
         known = message.queued or message in self.dropping or message in self.asends
-        ensure(known, self, "told twice of", message, kind="doubled")
+        ensure(known, self, "reported twice:", message, kind="doubled")
         ensure(message.timed or kind is not zmqstream.MessageExpired, message, "has no deadline")
         if message in self.dropping:
             self.dropping.remove(message)
@@ -254,7 +261,7 @@ class Sender(End):
             pipe.not_sent(message)
 
     def awaited_sends(self, message, outcome):
-        """A task has heard of the outcome."""
+        """A task has got the outcome."""
         self.world.note(self, f"asend({outcome!r})", message)
         if type(outcome) in NOT_SENT:
             self.not_sent(message, type(outcome))
@@ -270,10 +277,10 @@ class Sender(End):
         self.asends.remove(message)
 
     def taken_back(self, message):
-        """The task that sends it was cancelled: it is not sent, unless it had been before."""
+        """The task of `message` was cancelled: it is not sent, unless it was sent before."""
         self.asends.remove(message)
         if not self.open:
-            self.world.unheard += 1
+            self.world.unseen_outcomes += 1
             return
         missing = self.tally.without_outcome(self.stream.stats())
         if missing:
@@ -281,36 +288,38 @@ class Sender(End):
             self.tally.add("withdrawn", message)
             for pipe in message.pipes:
                 pipe.not_sent(message)
-        elif self.tally.drops_untold() or self.tally.expiries_untold():
-            self.forsaken += 1
+        elif self.tally.unreported_drops() or self.tally.unreported_expiries():
+            self.cancelled_sends += 1
             self.cannot_tell()
         else:
             self.tally.add("out", message)
         self.world.note(self, "took back" if missing else "too late to take back", message)
-        self.world.unheard += not missing
+        self.world.unseen_outcomes += not missing
         self.leaves_alone(message)
 
     def cannot_tell(self):
-        """Messages may have come to an end that nobody is told of."""
-        self.vague = True
+        """Messages may have outcomes that are never reported."""
+        self.uncertain = True
         for pipe in self.outs:
             pipe.certain = False
             pipe.optional = True
 
-    def loses(self, lost, hindered):
-        """So many messages were lost in close(): may they be, and which?"""
+    def loses(self, lost, blocked):
+        """close() has lost `lost` messages: check that it may, and find out which."""
         self.world.note(self, "closed", f"and lost {lost}" if lost else "")
         self.lost = lost
         queued = {key: len(queue) for key, queue in self.outbox.items() if queue}
-        most = self.queued() + len(self.dropping) + len(self.asends) + self.forsaken
+        most = self.queued() + len(self.dropping) + len(self.asends) + self.cancelled_sends
         ensure(lost <= most, self, "lost", lost, "of", queued, kind="lost")
-        refused = queued.get(None, 0) if self.link.mandatory else 0  # to nobody
+        refused = queued.get(None, 0) if self.link.mandatory else 0  # messages to a missing peer
         tally, reference = self.tally, self.world.backend.reference
-        if not reference and (tally.drops_untold() or tally.expiries_untold() or self.vague):
-            self.exact = False  # what was dropped, and not yet told, counts as lost
+        if not reference and (
+            tally.unreported_drops() or tally.unreported_expiries() or self.uncertain
+        ):
+            self.exact = False  # drops that were not reported count as lost
             self.cannot_tell()
-        unhindered = self.link.instant and not (self.link.hwm or self.alternating or hindered)
-        if unhindered and not reference and self.exact:
+        unblocked = self.link.instant and not (self.link.hwm or self.alternating or blocked)
+        if unblocked and not reference and self.exact:
             ensure(lost == refused, self, "lost", lost, "of", queued, kind="lost")
         for pipe in self.outs if self.exact else ():
             pipe.certain = False
@@ -330,7 +339,7 @@ class Sender(End):
     # -- what must hold ------------------------------------------------------------------------
 
     def can_flow(self, key):
-        """Whether nothing hinders the messages with this key."""
+        """Whether the messages with this key can be sent."""
         if not self.link.connected:
             return False
         if self.kind == zmq.PUB:
@@ -342,25 +351,25 @@ class Sender(End):
             for pipe in pipes
         )
 
-    def hindered(self):
+    def blocked(self):
         return not all(self.can_flow(key) for key in self.outbox)
 
     def silent(self):
-        """Whether it has to send what nobody is told of."""
-        return self.open and self.untold and self.can_flow(None) and self.stream.sending()
+        """Whether it must send messages that nobody gets the outcome of."""
+        return self.open and self.sends_unreported and self.can_flow(None) and self.stream.sending()
 
     def unmet(self):
-        """What it has still to do, or None."""
+        """What it still has to do, or None."""
         if self.silent():
             return f"{self} has not sent what waits"
         for key, queue in self.outbox.items():
-            if queue and not self.untold and self.can_flow(key):
+            if queue and not self.sends_unreported and self.can_flow(key):
                 return f"{self} has not sent {list(queue)[:5]}"
             for message in queue:
                 if message.timed:
-                    return f"{self} has not told of {message}, whose time is over"
+                    return f"{self} has not reported {message}, which has expired"
         if self.world.backend.reference:
             return None
-        if not self.vague and self.tally.drops_untold():
-            return f"{self} has not told of {self.tally.drops_untold()} drops"
+        if not self.uncertain and self.tally.unreported_drops():
+            return f"{self} has not reported {self.tally.unreported_drops()} drops"
         return self.flow.unmet()

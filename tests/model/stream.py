@@ -13,31 +13,32 @@ from model.monitor import Monitored
 from model.outbox import Sender
 
 TCP_LINGER = 2000  # milliseconds
-# Where the peer has gone. Not 0: libzmq 4.3.5 aborts the process if the connection ends just then,
-# in the middle of a multipart message (session_base.cpp, clean_pipes()).
+# Used if the peer has gone. Not 0, because libzmq 4.3.5 aborts the process if the connection ends
+# at that moment in the middle of a multipart message (session_base.cpp, clean_pipes()).
 TCP_GONE_LINGER = 50
 LOST = re.compile(r"(\d+) queued messages could not be handed to libzmq")
 
 
 class Stream(Sender):
-    """A stream at one end of a link: what it receives, and its life."""
+    """A stream at one end of a link: its receives, and its life."""
 
     def __init__(self, world, link, kind, name, **options):
         super().__init__(world, link, kind, name, **options)
         self.receiver = self.closer = None  # registered Callbacks
         self.waiters = deque()  # tasks that await messages
         self.bounded = []  # Callbacks of on_recv whose coroutines close() cancels
-        self.plans = deque()  # what the next callbacks do
+        self.plans = deque()  # plans for the next callbacks
         self.monitored = Monitored(self)
-        self.finishing = False  # aclose() has begun
-        self.checked = False  # after it was closed
-        self.raw_use = False  # somebody used its raw socket, or it was awaited
+        self.finishing = False  # whether aclose() has begun
+        self.checked = False  # whether it was checked after its close
+        self.raw_use = False  # whether its raw socket was used, or it was awaited
 
-    def open_stream(self, told):
+    def open_stream(self, reported):
         self.stream = self.world.backend.stream(self.socket)
-        self.untold = not told  # some messages have no callback that tells of them
-        if told:
-            self.tell(True, False)
+        # Whether some messages have no callback for their outcome.
+        self.sends_unreported = not reported
+        if reported:
+            self.set_send_callbacks(True, False)
         self.closer = Callback(self, "on_close")
         self.closer.register(self.stream.set_close_callback, self.closer)
 
@@ -52,7 +53,7 @@ class Stream(Sender):
     # -- what is registered --------------------------------------------------------------------
 
     def receive(self, copy, with_stream, coroutine, bound=None, batch=None):
-        """on_recv() and its like. `bound`: max_concurrency; `batch`: the limit of on_recv_batch."""
+        """Call on_recv(), on_recv_stream() or on_recv_batch(). `bound` is max_concurrency."""
         stream = self.stream
         receiver = Callback(self, "on_recv", copy, with_stream and not batch, coroutine, bound)
         method, options = stream.on_recv_stream if with_stream else stream.on_recv, {}
@@ -72,7 +73,7 @@ class Stream(Sender):
             self.receiver = receiver
 
     def end_receiving(self):
-        """Have no task receive."""
+        """Cancel the tasks that receive."""
         for task in self.world.tasks:
             if task in self.waiters:
                 task.cancel()
@@ -84,7 +85,7 @@ class Stream(Sender):
     # -- what is called ------------------------------------------------------------------------
 
     def called(self, flag):
-        """A callback is called: by this flush, or by the loop (None)."""
+        """A callback is called. Returns the flush that calls it, or None for the loop."""
         ensure(self.open, self, "called after close")
         flush = self.world.flushing()
         if flush is not None:
@@ -130,14 +131,14 @@ class Stream(Sender):
         ensure(callback is self.closer, self, "called an old close callback")
         self.closer = None
         if not self.closing:
-            ensure(self.finishing, self, "was closed by nobody")
-            self.closed(self.hindered())
+            ensure(self.finishing, self, "was closed without a cause")
+            self.closed(self.blocked())
 
     # -- flush and close -----------------------------------------------------------------------
 
     def foreseen(self, flag, limit):
-        """How many messages a flush handles if no user code runs in it; None: that is not known."""
-        if not self.link.instant or self.link.hwm or self.alternating or self.hindered():
+        """The number of messages a flush handles if no plan runs in it, or None if unknown."""
+        if not self.link.instant or self.link.hwm or self.alternating or self.blocked():
             return None
         if self.unclear() or self.waiters or (self.receiver and self.receiver.bound):
             return None
@@ -150,16 +151,20 @@ class Stream(Sender):
                 return None
             count += sum(waiting) - self.dropped
         if flag & zmq.POLLOUT:
-            if self.untold and self.stream.sending():
+            if self.sends_unreported and self.stream.sending():
                 return None
-            count += 0 if self.untold else self.queued()
+            count += 0 if self.sends_unreported else self.queued()
         return count if limit is None else min(count, limit)
 
     def flush(self, flag, limit):
-        """Returns the exception that came out of it."""
+        """Flush. Returns the exception that flush() raised, or None."""
         world = self.world
-        if flag & zmq.POLLIN and self.receiver is None and (self.untold or self.alternating):
-            flag = zmq.POLLIN  # so that it is known how many are dropped, and when
+        if (
+            flag & zmq.POLLIN
+            and self.receiver is None
+            and (self.sends_unreported or self.alternating)
+        ):
+            flag = zmq.POLLIN  # the model must know how many messages are dropped, and when
         flush = Flush(self, flag, limit)
         foreseen = self.foreseen(flag, limit)
         world.stack.append(flush)
@@ -172,7 +177,7 @@ class Stream(Sender):
             world.stack.pop()
         world.note(self, "flushed", count if error is None else repr(error))
         ensure(error is flush.error, self, "flush raised", error, "instead of", flush.error)
-        called = flush.received + flush.told
+        called = flush.received + flush.reported
         ensure(limit is None or called <= limit, self, "flush handled", called, "of", limit)
         if error is not None:
             return error
@@ -182,7 +187,7 @@ class Stream(Sender):
             dropped = count - called if world.backend.reference else self.messages_in() - came
             self.drop(dropped)
             called += dropped
-        if not self.untold:  # of what tasks send, they are told later
+        if not self.sends_unreported:  # tasks get their outcomes later
             most = called + len(self.asends)
             ensure(called <= count <= most, self, "flush says", count, "instead of", called)
         if foreseen is not None and not flush.plans:
@@ -193,7 +198,7 @@ class Stream(Sender):
         return 0 if self.world.backend.reference else self.stream.stats().messages_in
 
     def drop(self, count):
-        """A flush without a receiver has dropped so many messages."""
+        """A flush without a receiver has dropped `count` messages."""
         ensure(count <= sum(map(len, self.ins)), self, "dropped more than there was:", count)
         if count:
             self.may_send = True
@@ -206,9 +211,9 @@ class Stream(Sender):
     def close(self, linger=None):
         world = self.world
         linger = self.linger(linger)
-        if self.untold and not self.stream.sending():
+        if self.sends_unreported and not self.stream.sending():
             self.all_sent()
-        hindered = self.hindered()
+        blocked = self.blocked()
         self.open, self.closing = False, True
         self.end_waiters()
         closing = Closing()
@@ -223,7 +228,7 @@ class Stream(Sender):
             world.stack.pop()
         self.closing = False
         ensure(self.closer is None, self, "the close callback was not called")
-        self.closed(hindered)
+        self.closed(blocked)
 
     def linger(self, linger):
         if self.link.tcp:
@@ -241,21 +246,21 @@ class Stream(Sender):
         while self.waiters:
             self.waiters.popleft().over = True
 
-    def closed(self, hindered):
-        """It has been closed."""
+    def closed(self, blocked):
+        """The stream was closed."""
         self.open = False
         self.end_waiters()
-        for callback in self.bounded:  # those that had not begun never will
+        for callback in self.bounded:  # coroutines that have not begun never will
             if callback.coroutine:
                 self.world.scheduled -= callback.calls - callback.started
-        self.loses(self.reported_lost(), hindered)
+        self.loses(self.reported_lost(), blocked)
         for pipe in self.ins:
             pipe.forget()
 
     def reported_lost(self):
-        """How many messages close() said that are lost."""
+        """The number of lost messages that close() has logged."""
         if self.world.backend.reference:
-            return sum(map(len, self.outbox.values()))  # all, without a word
+            return sum(map(len, self.outbox.values()))  # pyzmq's class drops all and logs nothing
         for text in self.world.log:
             match = LOST.search(text)
             if match and f"{id(self.stream):#x}" in text:
@@ -266,7 +271,7 @@ class Stream(Sender):
     # -- what must hold ------------------------------------------------------------------------
 
     def unmet(self):
-        """What it has still to do, or None."""
+        """What it still has to do, or None."""
         if (self.receiver is not None or self.waiters) and self.link.connected:
             under_way = [m for p in self.ins if not p.optional for lane in p.lanes for m in lane]
             if len(under_way) > self.dropped:
@@ -281,18 +286,18 @@ class Stream(Sender):
             ensure(self.stream.closed() and self.stream.socket is None, self, "is not closed")
             return
         ensure(not self.stream.closed(), self, "is closed")
-        # what comes by tcp may come between a poll and a sweep, which then counts as a repair
+        # a message over tcp may arrive between a poll and a sweep, and counts as a repair
         if not self.raw_use and not self.link.tcp and self.world.backend.name.startswith("own"):
             repaired = self.stream.stats().repaired
             ensure(not repaired, self, "lost edges without raw use:", repaired, kind="stalled")
         receiving = self.stream.receiving()
         ensure(receiving == (self.receiver is not None), self, "receiving:", receiving)
-        if not self.untold and not self.unclear():
+        if not self.sends_unreported and not self.unclear():
             sending = self.stream.sending()
             ensure(sending == bool(self.queued()), self, "sending:", sending, self.outbox)
 
     def check_quiet(self):
-        """When everything has happened that must."""
-        if self.open and not self.vague and not self.asends:
-            ensure(not self.dropping, self, "was not told of", self.dropping)
+        """Check the state after everything has happened that must happen."""
+        if self.open and not self.uncertain and not self.asends:
+            ensure(not self.dropping, self, "did not report", self.dropping)
             ensure(not self.announced.total(), self, "on_err is ahead of on_send", self.announced)

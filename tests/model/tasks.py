@@ -1,4 +1,4 @@
-"""Tasks that await something of a stream."""
+"""Tasks that await a stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.ends import ensure
 
 
 class Task:
-    """A task: `body()` is what it does, and `must_end()` whether nothing hinders it."""
+    """A task. `body()` is its coroutine; `must_end()` is whether nothing prevents its end."""
 
     def __init__(self, owner):
         self.owner, self.world = owner, owner.world
@@ -26,13 +26,14 @@ class Task:
 
     async def run(self):
         self.started = True
-        self.world.loop.call_soon(self.world.event)  # when it waits, which is no event otherwise
+        # The start of its wait is an event for the model.
+        self.world.loop.call_soon(self.world.event)
         try:
             with self.world.checking():
                 await self.body()
         except asyncio.CancelledError:
             with self.world.checking():
-                ensure(self.cancelled, self, "was cancelled by nobody")
+                ensure(self.cancelled, self, "was cancelled without a cause")
                 self.world.note(self, "was cancelled")
                 self.ends()
         except Leave as error:
@@ -44,7 +45,7 @@ class Task:
             self.world.event()
 
     def ends(self):
-        """It was cancelled: what became of it?"""
+        """The task was cancelled: handle its outcome."""
 
     def cancel(self):
         self.cancelled = True
@@ -57,15 +58,15 @@ class Task:
 
 
 class Receiving(Task):
-    """Awaits messages, one by one."""
+    """Awaits messages one by one."""
 
     def __init__(self, owner, how, copy, count):
         self.how, self.copy, self.count = how, copy or how == "__anext__", count
-        self.over = False  # the stream is closed
+        self.over = False  # whether the stream is closed
         super().__init__(owner)
 
     def must_end(self):
-        return self.over  # as long as it has not got what it could: see Stream.unmet()
+        return self.over  # Stream.unmet() checks for messages that it could get
 
     async def body(self):
         for _ in range(self.count):
@@ -82,13 +83,13 @@ class Receiving(Task):
                 self.world.in_callback -= 1
 
     async def message(self):
-        """The next; None if there will not be one."""
+        """Await the next message. Returns None if there will be none."""
         owner = self.owner
         self.over = not owner.open or owner.finishing
         conflict = not self.over and owner.receiver is not None
         if not self.over and not conflict:
             owner.waiters.append(self)
-        owner.raw_use = True  # what waits to be sent is looked after as if it was that
+        owner.raw_use = True  # the stream also checks for missed events then
         awaited = owner.stream.__anext__() if self.how == "__anext__" else None
         try:
             if awaited is None:
@@ -126,7 +127,7 @@ class Receiving(Task):
 
 
 class Sending(Task):
-    """Awaits that libzmq has `message`."""
+    """Awaits that libzmq accepts `message`."""
 
     def __init__(self, owner, message, awaited):
         self.message, self.awaited = message, awaited
@@ -173,7 +174,7 @@ class Draining(Task):
         size = flow.size()
         if self.emptied:
             ensure(size[0] == 0, self, "ended, with", size)
-        elif not owner.asends:  # for which limits are no concern
+        elif not owner.asends:  # limits do not apply to these
             ensure(not flow.is_beyond(size), self, "ended, with", size)
 
 
@@ -185,7 +186,7 @@ class Finishing(Task):
         super().__init__(owner)
 
     def must_end(self):
-        return self.timeout is not None or not self.owner.open or not self.owner.hindered()
+        return self.timeout is not None or not self.owner.open or not self.owner.blocked()
 
     async def body(self):
         owner = self.owner
@@ -205,12 +206,12 @@ class Finishing(Task):
 
 
 class Await(NamedTuple):
-    """Tasks that await messages."""
+    """Start tasks that await messages."""
 
     stream: int
     how: str = "recv_multipart"
     copy: bool = True
-    count: int = 1  # of messages, for each
+    count: int = 1  # messages for each task
     tasks: int = 1
 
     HOW = ("recv_multipart", "recv_multipart", "recv", "__anext__")
@@ -231,7 +232,7 @@ class Await(NamedTuple):
 
 
 class SendAwaited(NamedTuple):
-    """Tasks that asend()."""
+    """Start tasks that call asend()."""
 
     stream: int
     sizes: tuple
@@ -254,9 +255,9 @@ class SendAwaited(NamedTuple):
         if stream is None or world.backend.reference or stream.alternating:
             return
         if not world.loop.is_running():
-            world.soon(self)  # it may only be called there
+            world.soon(self)  # aclose() must be called in the loop
             return
-        timeout = None if stream.untold or stream.link.tcp else self.timeout
+        timeout = None if stream.sends_unreported or stream.link.tcp else self.timeout
         for _ in range(self.count):
             message = stream.new_message(self.peer % len(stream.outs), self.sizes, False)
             track = self.track and not self.copy
@@ -265,7 +266,7 @@ class SendAwaited(NamedTuple):
 
 
 class Drain(NamedTuple):
-    """A task that awaits drain()."""
+    """Start a task that awaits drain()."""
 
     stream: int
 
@@ -280,7 +281,7 @@ class Drain(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """A task that awaits aclose()."""
+    """Start a task that awaits aclose()."""
 
     stream: int
     timeout: float | None
@@ -296,13 +297,13 @@ class Finish(NamedTuple):
             return
         link = stream.link
         if link.mandatory and stream is not link.hub and link.hub.open:
-            return  # which of the hub's messages would fail, is not foreseen
-        if not link.tcp:  # which World.end() reads empty
+            return  # the model cannot predict which of the hub's messages would fail
+        if not link.tcp:  # World.end() reads tcp links until they are empty
             Finishing(stream, self.timeout, self.linger)
 
 
 class Cancel(NamedTuple):
-    """Cancel one of the tasks."""
+    """Cancel a task."""
 
     task: int
 

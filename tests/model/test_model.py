@@ -1,9 +1,9 @@
-"""Streams do what the model says, whatever is done to them.
+"""Streams behave like the model under random actions.
 
-    ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each backend and more steps
+ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each backend and more steps
 
-A failing example is printed in the fewest steps that hypothesis could find, with what came of
-each. tools/soak.py does the same without hypothesis, for millions of steps.
+A failing example is printed in the fewest steps that hypothesis could find, with the results of
+each step. tools/soak.py does the same without hypothesis, for millions of steps.
 """
 
 import functools
@@ -21,7 +21,7 @@ LONG = os.environ.get("ZMQSTREAM_MODEL") == "long"
 
 
 class Draw(actions.Pick):
-    """Chooses as hypothesis wants it."""
+    """Lets hypothesis choose."""
 
     def __init__(self, draw):
         self.draw = draw
@@ -51,7 +51,7 @@ def rule_of(kind):
 
 
 class Streams(RuleBasedStateMachine):
-    """Starts with a link, and does anything to it."""
+    """Opens a link, and then does any actions."""
 
     def __init__(self, backend_class, name):
         super().__init__()
@@ -72,7 +72,7 @@ class Streams(RuleBasedStateMachine):
 def test_streams_do_what_the_model_says(backend):
     examples = 2000 if LONG else 100
     machine = functools.partial(Streams, type(backend), backend.name)
-    # pytest-randomly has seeded `random`: its seed makes the same examples again
+    # pytest-randomly has seeded `random`, so its seed repeats the examples
     hypothesis.seed(random.getrandbits(64))(machine)
     settings = hypothesis.settings(
         max_examples=examples,

@@ -1,4 +1,4 @@
-"""What there is, what was done to it, and what must come of it."""
+"""The World: the links, the actions on them, and the results that they must have."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from model.callbacks import Leave
 from model.ends import Broken, ensure
 from model.stream import TCP_GONE_LINGER
 
-PATIENCE = 10  # seconds: generous, for loaded machines
-SHORT_PATIENCE = 1  # once something was found to stall, for attempts at showing it in fewer steps
+PATIENCE = 10  # seconds: long, for loaded machines
+SHORT_PATIENCE = 1  # while a known failure is reduced to fewer steps
 
 
 class World:
-    """What there is, what was done, and what must come of it."""
+    """The links, the actions on them, and the results that they must have."""
 
     patience = PATIENCE
 
     def __init__(self, backend):
         self.backend = backend
         self.loop = backend.loop
-        self.trail = deque(maxlen=1000)  # what was done and what came of it
+        self.trail = deque(maxlen=1000)  # the actions and their results
         self.counts = Counter()
         self.numbers = itertools.count()
         self.messages = {}
         self.streams, self.raws, self.links = [], [], []
-        self.tasks = []  # that await something of a stream
+        self.tasks = []  # tasks that await a stream
         self.frames = []  # zmq.Frames of the last message that was received with copy=False
-        self.stack = []  # flushes and closes under way, innermost last
+        self.stack = []  # running flushes and closes, the innermost last
         self.in_callback = 0
-        self.depth = 0  # of actions in actions
-        self.failure = None  # the first thing that was Broken
-        self.unreported = []  # [(stream, exception)] that the loop's handler is to get
-        self.leaving = None  # the exception that is to leave the loop
-        self.scheduled = 0  # handles and coroutines that have not yet run
-        self.look = None  # called after each event while somebody waits
-        self.unheard = 0  # outcomes that were told to a task which was cancelled before it heard
+        self.depth = 0  # nesting of actions
+        self.failure = None  # the first Broken
+        self.unreported = []  # [(stream, exception)] that the loop's handler must get
+        self.leaving = None  # the exception that must leave the loop
+        self.scheduled = 0  # handles and coroutines that have not run yet
+        self.look = None  # called after each event while run_until() waits
+        self.unseen_outcomes = 0  # outcomes of tasks that were cancelled before they got them
         self.log = []
         self.handler = logging.Handler()
         self.handler.emit = lambda record: self.log.append(record.getMessage())
@@ -51,7 +51,7 @@ class World:
     # -- what happens --------------------------------------------------------------------------
 
     def note(self, *what):
-        """For the story: an action, or an end, what it did, and the message."""
+        """Add a line to the trail: an action or an end, what it did, and the message."""
         if len(what) == 3 and self.trail and self.trail[-1][:3] == [self.depth, *what[:2]]:
             self.trail[-1].append(what[2])
         else:
@@ -59,7 +59,7 @@ class World:
 
     @contextlib.contextmanager
     def checking(self):
-        """What is found broken in a callback is raised by the outermost do()."""
+        """Keep a Broken that a callback raises; the outermost do() raises it."""
         try:
             yield
         except Exception as error:
@@ -75,7 +75,7 @@ class World:
             self.look()
 
     def do(self, action):
-        """Do something, and see what came of it."""
+        """Do an action, and check the results."""
         self.note(action)
         self.counts["operations"] += 1
         self.depth += 1
@@ -90,7 +90,7 @@ class World:
                 self.raise_failure()
 
     def soon(self, action, delay=None):
-        """Do it in a handle of the loop."""
+        """Do an action in a handle of the loop."""
 
         def handle():
             self.scheduled -= 1
@@ -104,7 +104,7 @@ class World:
             self.loop.call_later(delay, handle)
 
     def stream(self, number, needs=None):
-        """An open stream; `needs`: one that has pipes in ("ins") or out ("outs")."""
+        """An open stream. With `needs`, one that has pipes in ("ins") or out ("outs")."""
         streams = [s for s in self.streams if s.open and (needs is None or getattr(s, needs))]
         return streams[number % len(streams)] if streams else None
 
@@ -122,14 +122,14 @@ class World:
         return "\n".join(lines)
 
     def flushing(self):
-        """The flush that calls what is called now, or None: the loop, or a close, does."""
+        """The flush that calls the running callback, or None if the loop or a close does."""
         return self.stack[-1] if self.stack and self.stack[-1].is_flush else None
 
     def will_raise(self, owner, error):
-        """`error` is about to leave a callback of `owner`: who is to get it?
+        """`error` is about to leave a callback of `owner`: find out where it must arrive.
 
-        A flush's caller gets the first. There may be a second: a message's own callback is called
-        whatever on_err's raised.
+        The caller of a flush gets the first one. There may be a second one, because a message's own
+        callback is called even if that of on_err has raised.
         """
         frame = self.stack[-1] if self.stack else None
         first = frame is not None and frame.is_flush and frame.error is None
@@ -141,7 +141,7 @@ class World:
             self.unreported.append((owner, error))
 
     def check_reports(self):
-        """Each exception is reported once, with its stream."""
+        """Check that each exception was reported once, with its stream."""
         for context in self.backend.errors:
             error = context.get("exception")
             for i, (owner, expected) in enumerate(self.unreported):
@@ -157,8 +157,8 @@ class World:
         self.check_reports()
         ensure(self.leaving is None, "did not leave the loop:", self.leaving)
         others = [line for line in self.log if "and nobody awaits it" not in line]
-        self.unheard -= len(self.log) - len(others)
-        ensure(not others and self.unheard >= 0, "logged:", self.log)
+        self.unseen_outcomes -= len(self.log) - len(others)
+        ensure(not others and self.unseen_outcomes >= 0, "logged:", self.log)
         self.log.clear()
         for stream in self.streams:
             stream.check()
@@ -166,7 +166,7 @@ class World:
     # -- running the loop ----------------------------------------------------------------------
 
     def run_loop(self):
-        """Run the loop until somebody calls finish(), again if an exception leaves it."""
+        """Run the loop until finish() is called, and again if an exception leaves the loop."""
         self.finished = False
         while not self.finished:
             try:
@@ -192,20 +192,25 @@ class World:
         self.run_loop()
 
     def quiet(self):
-        """Run the loop until all was handled that can be, and nothing wakes it but that."""
+        """Run the loop until everything was handled. Only the streams' own events wake it."""
         self.drain_raws(self.patience)
         while True:
             while self.failure is None and self.unmet():
                 self.wait()
                 self.drain_raws(self.patience)
-            self.run(2)  # a callback that nothing had to call may come here, and do things
+            self.run(2)  # a callback that unmet() does not wait for may be called here, and act
             if self.failure is not None or not self.unmet():
                 break
         for end in self.streams + self.raws:
             end.settle_dropped()
         for stream in self.streams:
-            # where it is vague, drops may not have been told yet: unmet() does not wait for them
-            if stream.open and stream.untold and not stream.vague and not stream.stream.sending():
+            # after a cancelled task, drops may be unreported, and unmet() does not wait for them
+            if (
+                stream.open
+                and stream.sends_unreported
+                and not stream.uncertain
+                and not stream.stream.sending()
+            ):
                 stream.all_sent()
             stream.check_quiet()
         self.check_reports()
@@ -220,7 +225,7 @@ class World:
                 self.drain_raws()
             if self.failure or not self.unmet():
                 self.finish()
-            # no event tells that these have sent: turn the loop, which they do not need
+            # no event reports that these have sent, so run the loop
             elif not spinning and any(stream.silent() for stream in self.streams):
                 spinning = True
                 self.loop.call_soon(spin)
@@ -248,7 +253,7 @@ class World:
             timer.cancel()
 
     def unmet(self):
-        """What has still to happen, or None."""
+        """What still has to happen, or None."""
         if self.scheduled:
             return f"{self.scheduled} handles or coroutines have not run"
         for each in [*self.tasks, *(stream for stream in self.streams if stream.open)]:
@@ -261,7 +266,7 @@ class World:
         return None
 
     def kind_of(self, unmet):
-        """Whether what has not come is still there, or lost."""
+        """Whether missing messages are stalled or lost."""
         for end in self.streams + self.raws:
             if unmet.startswith(f"{end} has not got"):
                 there = end.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN
@@ -269,7 +274,7 @@ class World:
         return "stalled"
 
     def drain_raws(self, patience=0):
-        """Read what came to raw sockets; what was sent to them over tcp is waited for."""
+        """Read the messages of raw sockets, and wait for those over tcp."""
         for raw in self.raws:
             while raw.ins and raw.take_raw():
                 pass
@@ -281,14 +286,14 @@ class World:
     # -- the end -------------------------------------------------------------------------------
 
     def end(self):
-        """Handle what there is, close everything and see that nothing follows."""
+        """Handle all events, close everything, and check that nothing follows."""
         self.depth += 1
         broken = self.failure is not None
         try:
             if not broken:
                 with self.checking():
                     for stream in self.streams:
-                        if stream.link.tcp and stream.ins:  # nothing is to be under way
+                        if stream.link.tcp and stream.ins:  # no message may be in transit
                             self.quiet()
                             while stream.waiters:
                                 stream.end_receiving()

@@ -1,9 +1,9 @@
-"""What tests import, and is no test."""
+"""Modules that tests import."""
 
 import pytest
 
-# pytest shows what their asserts compare, as it does for tests
+# makes pytest show the values that their asserts compare
 for name in ("backends", "children", "commands", "loops", "tornado_programs", "traffic"):
     pytest.register_assert_rewrite(f"{__name__}.{name}")
 
-TIMEOUT = 20  # seconds: generous, for loaded machines; nothing waits so long when all is well
+TIMEOUT = 20  # seconds: long, for loaded machines; no test that passes waits for it

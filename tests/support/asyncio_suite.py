@@ -1,10 +1,11 @@
-"""CPython's own tests of asyncio, with our EventLoop in the place of asyncio's selector loop.
+"""Runs CPython's tests of asyncio with zmqstream's EventLoop in the place of asyncio's loop.
 
-They are the tests that the interpreter ships. Each module runs in a process of its own, in a
-temporary directory: in_place_of_asyncio.py. If there a test fails, or is skipped for a reason that
-is not ours, the module runs again on asyncio's own loop: what passes there is a failure; what does
-not, for want of IPv6, say, is shown and is none. A selector loop that is not ours is a failure,
-and so is none of ours where asyncio makes some of its own.
+These are the tests that come with the interpreter. in_place_of_asyncio.py runs each module in its
+own process, in a temporary directory. If a test fails, or is skipped for a reason that is not in
+that file, the module runs again on asyncio's own loop. A test that passes there is a failure. A
+test that does not pass there either, for example because there is no IPv6, is only shown. It is
+also a failure if a selector loop of another class was created, or none of ours where asyncio
+creates its own.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from support.in_place_of_asyncio import (
     THEIRS,
 )
 
-TEST_LIMIT = 60  # seconds, for a test
+TEST_LIMIT = 60  # seconds a test
 MODULE_LIMIT = 600
 
 
 class SuiteError(Exception):
-    """A module could not be run to its end, or ran on other loops than ours."""
+    """A module did not run to its end, or did not run on our loops."""
 
 
 def shipped(name="test_events"):
@@ -48,8 +49,8 @@ def shipped(name="test_events"):
 
 
 def run_child(names, loop=None, streams="none", limit=TEST_LIMIT):
-    """Run tests of one module in a process of their own. Returns its report. Raises SuiteError."""
-    # it gets the zmqstream that this process would
+    """Run tests of one module in a new process. Returns its report. Raises SuiteError."""
+    # the child imports the same zmqstream as this process
     package = Path(importlib.util.find_spec("zmqstream").origin).absolute().parent
     path = os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")])
     options = json.dumps({"loop": loop, "streams": streams, "limit": limit})
@@ -72,10 +73,10 @@ def run_child(names, loop=None, streams="none", limit=TEST_LIMIT):
 
 
 def run_module(names, loop="zmqstream:EventLoop", streams="none", limit=TEST_LIMIT):
-    """Run tests of one module on ours, and on asyncio's own loop if not all pass or are skipped.
+    """Run tests of one module on our loop, and if a test does not pass, on asyncio's own loop.
 
-    Returns a report: what does not pass is "failed" if it passes on asyncio's own loop, and
-    "unsuitable" if it does not. Raises SuiteError.
+    Returns a report. A test that does not pass is "failed" if it passes on asyncio's own loop, else
+    "unsuitable". Raises SuiteError.
     """
     report = run_child(names, loop, streams, limit)
     others = [
@@ -94,7 +95,7 @@ def run_module(names, loop="zmqstream:EventLoop", streams="none", limit=TEST_LIM
 
 
 def describe(names, report):
-    """What a person wants to read of a report."""
+    """The lines of a report for people."""
     outcomes, details = report["outcomes"], report["details"]
     count = collections.Counter(outcomes.values())
     made = [f"{number} {what}" for what, number in sorted(report["made"].items()) if number]

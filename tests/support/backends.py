@@ -1,4 +1,4 @@
-"""An implementation of ZMQStream and a loop for it, with sockets and ways to wait."""
+"""Backends: an implementation of ZMQStream and a loop for it, with sockets and ways to wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import zmq
 import zmqstream
 from support import TIMEOUT
 
-# what ZMQSTREAM_POLLER may be here
+# the values that ZMQSTREAM_POLLER may have here
 POLLERS = ("epoll", "selectors") if hasattr(selectors, "EpollSelector") else ("selectors",)
 
 IMPLEMENTATIONS = (
@@ -28,7 +28,7 @@ _names = itertools.count()
 
 
 class Recorder(list):
-    """A list that tells who waits for it when something is appended."""
+    """A list that notifies its waiter when an item is appended."""
 
     def __init__(self):
         super().__init__()
@@ -41,12 +41,12 @@ class Recorder(list):
 
 
 class Backend:
-    """An implementation of ZMQStream, and a loop for it."""
+    """An implementation of ZMQStream and a loop for it."""
 
     def __init__(self, name):
         self.name = name
         self.reference = name == "pyzmq"
-        self.errors = []  # what was given to the loop's exception handler
+        self.errors = []  # exceptions given to the loop's exception handler
         self.streams = []
         self.sockets = []
         self.loop, self.io_loop = self.new_loop()
@@ -55,7 +55,7 @@ class Backend:
         self.context.max_sockets = 8192
 
     def new_loop(self):
-        """Another loop of this kind: asyncio's face of it, and what a stream is given."""
+        """Another loop of this kind: its asyncio loop, and the loop to give to a stream."""
         if self.name.startswith("own"):
             loop = zmqstream.EventLoop()
         elif self.name in ("tornado", "pyzmq"):
@@ -98,19 +98,19 @@ class Backend:
         return "tcp://127.0.0.1:*" if transport == "tcp" else f"inproc://test-{next(_names)}"
 
     def pair(self, kind=zmq.PAIR, other=None, transport="inproc", **options):
-        """Two connected sockets: the first is meant for a stream, the second for the test."""
+        """Two connected sockets, the first for a stream, the second for the test."""
         first = self.socket(kind, **options)
         second = self.socket(kind if other is None else other, **options)
-        # the stream's socket connects, so that it can send at once
+        # the stream's socket connects, so it can send at once
         second.bind(self.address(transport))
         first.connect(second.last_endpoint.decode())
         second.rcvtimeo = second.sndtimeo = TIMEOUT * 1000
         return first, second
 
     def router(self, *names, hwm=None, transport="inproc"):
-        """A ROUTER with ROUTER_MANDATORY, and a DEALER of each name that is connected to it.
+        """A ROUTER with ROUTER_MANDATORY, and a connected DEALER for each name.
 
-        With `hwm`, each end has room for so many messages: who does not receive is soon without.
+        With `hwm`, each end has room for so many messages.
         """
         router = self.socket(zmq.ROUTER, router_mandatory=1, rcvtimeo=TIMEOUT * 1000)
         dealers = [self.socket(zmq.DEALER, routing_id=name) for name in names]
@@ -125,7 +125,7 @@ class Backend:
         return router, *dealers
 
     def stalled(self, **limits):
-        """A stream without a peer: nothing is handed to libzmq. And what gives it one."""
+        """A stream without a peer, which cannot send, and a function that adds its peer."""
         stream = self.stream(self.socket(zmq.PUSH, sndhwm=0))
         if limits:
             stream.set_write_buffer_limits(**limits)
@@ -147,7 +147,7 @@ class Backend:
         return self.loop.run_until_complete(asyncio.wait_for(coroutine, TIMEOUT))
 
     def wait(self, recorder, count=1):
-        """Run the loop until `recorder` has `count` items, and only then."""
+        """Run the loop until `recorder` has `count` items."""
         future = self.loop.create_future()
 
         def check():
@@ -177,7 +177,7 @@ class Backend:
             pytest.fail(f"not within {TIMEOUT} s: {condition}")
 
     def settle(self, iterations=5):
-        """Run the loop for a few iterations, for what must not happen in them."""
+        """Run the loop for a few iterations, to see that something does not happen."""
 
         async def main():
             for _ in range(iterations):
@@ -186,13 +186,13 @@ class Backend:
         self.run(main())
 
     def drained(self, *streams):
-        """Run the loop until everything was handed to libzmq."""
+        """Run the loop until all messages were handed to libzmq."""
         self.run_until(lambda: not any(stream.sending() for stream in streams))
 
     # -- the end ---------------------------------------------------------------------------------
 
     def expect_errors(self, *kinds):
-        """The loop's exception handler got these exceptions, in this order."""
+        """Check that the loop's exception handler got these exceptions in this order."""
         assert [type(e["exception"]) for e in self.errors] == list(kinds), self.errors
         found, self.errors[:] = list(self.errors), []
         return found

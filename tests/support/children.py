@@ -1,10 +1,10 @@
-"""Forked children of a test, and programs of their own.
+"""Forked children of a test, and separate programs.
 
     child = fork(lambda: what_to_do_there())   # runs in the child
     child.result()                             # what it returned
 
-A child is a copy of the test's process that makes its own context, loop and streams: no time is
-spent on starting Python. It ends with `os._exit()`, so nothing of pytest's runs in it.
+A child is a copy of the test's process, so it takes no time to start Python. It creates its own
+context, loop and streams. It ends with `os._exit()`, so no code of pytest runs at its end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Child:
     def __init__(self, function):
         self.reader, writer = os.pipe()
         with warnings.catch_warnings():
-            # Python 3.12 counts the threads of libzmq
+            # Python 3.12 and newer warn because of libzmq's threads
             warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
             self.pid = os.fork()
         if self.pid == 0:
@@ -45,7 +45,7 @@ class Child:
         os.close(writer)
 
     def result(self):
-        """What the function returned. Fails if it raised, if it is stuck, or if the child died."""
+        """The function's result. Fails if it raised or is stuck, or if the child died."""
         answer = b""
         end = time.monotonic() + TIMEOUT
         while select.select([self.reader], [], [], max(0, end - time.monotonic()))[0]:
@@ -63,7 +63,7 @@ class Child:
         return value
 
     def kill(self):
-        """End a child that would go on for ever."""
+        """End a child that would run for ever."""
         os.close(self.reader)
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
@@ -74,7 +74,7 @@ def fork(function):
 
 
 def results(*children):
-    """What each of them returned. All that failed are told of: who waited for whom is not known."""
+    """The results of all children. Shows all failures: a child may have waited for another."""
     answers, failures = [], []
     for child in children:
         try:
@@ -91,8 +91,8 @@ def _run(function, writer):
         try:
             answer = pickle.dumps(("returned", function()))
         except BaseException as error:
-            # Kept, with all that its frames hold: a context that is collected waits for its
-            # sockets, and the test would see a child that is stuck.
+            # Keep the exception and its frames: the collection of a context waits for its
+            # sockets, so the child would be stuck.
             _kept.append(error)
             answer = pickle.dumps(("raised", traceback.format_exc()))
         with os.fdopen(writer, "wb") as file:
@@ -103,7 +103,7 @@ def _run(function, writer):
 
 
 def _count_waits():
-    """How often this thread has waited so far."""
+    """The number of times that this thread has waited."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
@@ -111,15 +111,15 @@ count_waits = _count_waits if hasattr(resource, "RUSAGE_THREAD") else None
 
 
 def cpu_seconds():
-    """What this process has used so far."""
+    """The processor time that this process has used."""
     return time.process_time()
 
 
 class Asleep:
-    """How long this thread has been waiting for something other than a processor.
+    """The time that this thread has waited for something other than a processor.
 
     asleep = Asleep()
-    asleep.seconds()    # since then, on however busy a machine; None where it cannot be told
+    asleep.seconds()    # since then, also on a busy machine; None if the system does not count it
     """
 
     def __init__(self):
@@ -139,7 +139,7 @@ class Asleep:
 
 
 def run_script(script, *args):
-    """What a program of its own prints; its warnings are errors."""
+    """Run a script in a new process, with warnings as errors. Returns what it prints."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *args],
         check=True,

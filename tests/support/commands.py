@@ -1,4 +1,4 @@
-"""`python -m zmqstream` as a process, and what tests of it share."""
+"""`python -m zmqstream` as a process, for its tests."""
 
 import contextlib
 import os
@@ -12,23 +12,24 @@ ANY_PORT = "tcp://127.0.0.1:*"
 
 
 class Command:
-    """`python -m zmqstream` with these arguments, while it runs."""
+    """A running `python -m zmqstream` with these arguments."""
 
     def __init__(self, *arguments, **kwargs):
         kwargs["env"] = {**os.environ, **kwargs.pop("env", {})}
-        kwargs["env"].pop("PYTHONUNBUFFERED", None)  # there, Python ends a write with a signal
+        kwargs["env"].pop("PYTHONUNBUFFERED", None)  # with it, a signal ends a write in Python
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "zmqstream", *map(str, arguments)],
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **kwargs},
             stderr=subprocess.PIPE,
         )
-        for name in ("stdout", "stderr"):  # unbuffered: end() would not see what readline() read on
+        # Unbuffered, because readline() could otherwise take output from end().
+        for name in ("stdout", "stderr"):
             if (stream := getattr(self.process, name)) is not None:
                 setattr(self.process, name, stream.detach())
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
 
     def bound(self):
-        """The endpoint that was chosen; the first thing that is said."""
+        """The endpoint that was bound, from the first line of stderr."""
         line = self.process.stderr.readline().decode()
         assert line.startswith("bound to "), line + self.process.stderr.read().decode()
         return line.split()[-1]
@@ -37,7 +38,7 @@ class Command:
         self.process.send_signal(number)
 
     def end(self, code=0):
-        """Wait for its end. Returns what it wrote last: to stdout, and to stderr."""
+        """Wait for its end. Returns the rest of its stdout and stderr."""
         out, err = self.process.communicate(timeout=TIMEOUT)
         assert self.process.returncode == code, err.decode()
         assert b"Traceback" not in err, err.decode()
@@ -52,9 +53,9 @@ def bound_socket(context, kind):
 
 @contextlib.contextmanager
 def reserved_port():
-    """An endpoint where nobody listens, nor will anybody but who is told of it."""
+    """An endpoint where nothing listens, with a port that no other program gets."""
     with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as libzmq does
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # libzmq sets it too
         reserved.bind(("127.0.0.1", 0))
         host, port = reserved.getsockname()
         yield f"tcp://{host}:{port}"

@@ -1,4 +1,4 @@
-"""What the tests of streams that are awaited share."""
+"""Coroutines for the tests of awaited streams."""
 
 import asyncio
 
@@ -6,13 +6,13 @@ import zmq
 
 
 async def iterations(count=5):
-    """Of the loop."""
+    """Wait for `count` iterations of the loop."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def there(stream):
-    """Until a message waits in the stream's socket."""
+    """Wait until the stream's socket has a message."""
     while not stream.socket.get(zmq.EVENTS) & zmq.POLLIN:
         await asyncio.sleep(0)
 

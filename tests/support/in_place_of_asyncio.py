@@ -1,12 +1,12 @@
-"""Runs a module of CPython's tests with our EventLoop, or ReactorSelector, in place of theirs.
+"""Runs a module of CPython's tests with zmqstream's EventLoop, or ReactorSelector.
 
     python in_place_of_asyncio.py REPORT OPTIONS NAME...
 
-This is the process that asyncio_suite.py starts for each module. REPORT is the file to write, in
-JSON; OPTIONS, in JSON, has "loop", a "module:Class" or null to replace nothing, "streams", and
-"limit", the seconds for a test: one that takes longer ends the process, with a traceback.
+asyncio_suite.py starts this process for each module. REPORT is the JSON file to write. OPTIONS is
+JSON with "loop", a "module:Class" or null to replace nothing; "streams"; and "limit", the seconds
+for a test. A test that takes longer ends the process with a traceback.
 
-Every loop that is made is counted, by whose it is, and asyncio_suite.py looks at the numbers.
+All loops that are created are counted by their kind, and asyncio_suite.py checks the numbers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from asyncio import base_events, selector_events
 from pathlib import Path
 from unittest import mock
 
-# Modules that derive loops from BaseSelectorEventLoop, or make some.
+# Modules that derive loops from BaseSelectorEventLoop, or create such loops.
 OF_THE_BASE_CLASS = ("test_selector_events", "test_base_events")
 
-# Tests that are not for ours where its poller is epoll, with the reason. They are beside all those
-# with another selector: see reactor_selector().
+# Tests that do not apply if our poller is epoll, with the reason. So do all tests with another
+# selector: see reactor_selector().
 SKIPPED_WITH_EPOLL = {
     "test_selectors.*.test_above_fd_setsize": (
         "select() returns up to 256 events at a time, the others with the next calls"
@@ -42,9 +42,9 @@ SKIPPED_WITH_EPOLL = {
 }
 
 PASSED, SKIP, FAILED = "passed", "skipped", "failed"
-NOT_FOR_OURS = "not for ours: "  # so begins a reason to skip that is ours
+NOT_FOR_OURS = "not for ours: "  # the beginning of reasons to skip that are ours
 
-# What is counted.
+# The kinds of loops and selectors that are counted.
 OURS = "loops of ours"
 OURS_FAKED = "loops of ours with the test's selector"
 OUR_SELECTORS = "selectors of ours"
@@ -58,7 +58,7 @@ STOCK_BASE = selector_events.BaseSelectorEventLoop
 
 
 def full_name(name):
-    """test_x.Class.test with its package."""
+    """The name test_x.Class.test with its package."""
     return f"test.{name}" if name.startswith("test_selectors") else f"test.test_asyncio.{name}"
 
 
@@ -70,7 +70,7 @@ def short_name(name):
 
 
 def version_of(base_loop, base_selector):
-    """zmqstream.eventloop as it is where asyncio has this SelectorEventLoop and DefaultSelector."""
+    """zmqstream.eventloop as if asyncio had this SelectorEventLoop and DefaultSelector."""
     import zmqstream.eventloop
 
     name = f"zmqstream_eventloop_on_{base_loop.__name__}_{base_selector.__name__}"
@@ -86,7 +86,7 @@ def version_of(base_loop, base_selector):
 
 @functools.cache
 def reactor_selector(base_selector):
-    """Our ReactorSelector as it is where this is the best selector. Raises SkipTest."""
+    """Our ReactorSelector as if this were the best selector. Raises SkipTest."""
     import zmqstream.eventloop as ours
 
     if base_selector is selectors.DefaultSelector:
@@ -99,7 +99,7 @@ def reactor_selector(base_selector):
 
 
 class InPlace:
-    """Lets an EventLoop of ours be made as asyncio's are: SelectorEventLoop(selector=None)."""
+    """Makes our EventLoop accept asyncio's argument: SelectorEventLoop(selector=None)."""
 
     served = "none"
 
@@ -108,7 +108,7 @@ class InPlace:
 
         self._streams = []
         if isinstance(selector, mock.Mock):
-            # the test looks at what the loop asks of its selector: all but our selector is ours
+            # the test checks the loop's calls of its selector, so our loop gets the test's selector
             super().__init__()
             self._selector.close()
             self._selector = selector
@@ -136,7 +136,7 @@ numbers = itertools.count()
 
 
 def streams_on(loop, busy):
-    """Two streams: they wait, or send a message to and fro for ever."""
+    """Add two streams, which wait, or send a message back and forth for ever."""
     import zmq
 
     import zmqstream
@@ -160,7 +160,7 @@ def streams_on(loop, busy):
 
 
 def replace_loops(event_loop, served, names):
-    """Put `event_loop`, our EventLoop, wherever asyncio or its tests find a selector loop."""
+    """Replace asyncio's selector loop by `event_loop`, our EventLoop, in asyncio and its tests."""
 
     class Loop(InPlace, event_loop):
         pass
@@ -173,7 +173,7 @@ def replace_loops(event_loop, served, names):
         for name, value in list(vars(module).items()):
             if value is STOCK:  # SelectorEventLoop, and EventLoop since Python 3.13
                 setattr(module, name, Loop)
-    for value in vars(asyncio.unix_events).values():  # the default policy
+    for value in vars(asyncio.unix_events).values():  # in the default policy
         if getattr(value, "_loop_factory", None) is STOCK:
             value._loop_factory = Loop
     if any(name.startswith(OF_THE_BASE_CLASS) for name in names):
@@ -181,7 +181,7 @@ def replace_loops(event_loop, served, names):
 
 
 def replace_selectors():
-    """Put our ReactorSelector in the place of those that test_selectors looks at."""
+    """Replace the selectors that test_selectors tests by our ReactorSelector."""
 
     def replacement(kind):
         def new():
@@ -201,7 +201,7 @@ def replace_selectors():
 
 
 def count_loops():
-    """Count what derives from asyncio's base of all its loops."""
+    """Count the loops that derive from asyncio's base class of loops."""
     init = base_events.BaseEventLoop.__init__
 
     def counting(self, *args, **kwargs):
@@ -220,7 +220,7 @@ def count_loops():
 
 
 class Result(unittest.TestResult):
-    """What became of each test: `outcomes`, and `details` of what did not pass."""
+    """The `outcomes` of all tests, and `details` of those that did not pass."""
 
     def __init__(self, limit):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the tests of IOLoop and EventLoop share."""
+"""Functions for the tests of IOLoop and EventLoop."""
 
 import asyncio
 import concurrent.futures
@@ -14,7 +14,7 @@ from zmqstream import ZMQStream
 
 
 def start(loop):
-    """start(), which a test that has failed ends, too."""
+    """Call start(), and stop the loop after TIMEOUT, which fails the test."""
     late = []
     timer = loop.call_later(TIMEOUT, lambda: (late.append(1), loop.stop()))
     try:
@@ -25,14 +25,14 @@ def start(loop):
 
 
 def turn(loop, times=3):
-    """Run the loop for a few iterations, for what must not happen in them."""
+    """Run the loop for a few iterations, to see that something does not happen."""
     for _ in range(times):
         loop.add_callback(loop.stop)
         start(loop)
 
 
 def collect(loop, got, count):
-    """A callback that keeps what it is called with, and stops the loop at the last."""
+    """A callback that appends its arguments to `got`, and stops the loop at the last call."""
 
     def callback(*args):
         got.append(args)
@@ -46,7 +46,7 @@ def collect(loop, got, count):
 
 
 def run(main, **kwargs):
-    """zmqstream.run() with a limit."""
+    """zmqstream.run() with a time limit."""
 
     async def limited():
         return await asyncio.wait_for(main(), TIMEOUT)
@@ -56,7 +56,7 @@ def run(main, **kwargs):
 
 @contextlib.contextmanager
 def busy(context):
-    """Two streams on the running loop that play ping-pong meanwhile, without a pause."""
+    """Two streams on the running loop that play ping-pong without a pause in the block."""
     streams = [ZMQStream(socket) for socket in pair(context)]
     hits = []
     for stream in streams:
@@ -70,7 +70,7 @@ def busy(context):
 
 
 async def until(condition):
-    """A timer, a handle, or both in each iteration."""
+    """Wait for `condition`, with a timer, a handle or both in each iteration."""
     delay = 0
     while not condition():
         await asyncio.sleep(delay)
@@ -89,6 +89,6 @@ def pair(context, kind=zmq.PAIR, other=zmq.PAIR):
 
 
 def in_thread(function):
-    """The result of a function that runs in another thread."""
+    """Run a function in another thread, and return its result."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result(TIMEOUT)

@@ -1,13 +1,14 @@
-"""Two hosts and a cable: network namespaces whose packets a process of ours carries, late, not at
-all, or not while the cable is pulled.
+"""Two hosts and a cable: network namespaces, and a process that carries their packets.
+
+The process delays packets, loses some, and drops all of them while the cable is pulled.
 
     with Network(delay=0.005, loss=0.02) as network:
-        other = network.fork(1, lambda: what_to_do_there())   # as children.fork(), on a host
+        other = network.fork(1, lambda: what_to_do_there())   # like children.fork(), on a host
         one = network.fork(0, lambda: network.pull())
         one.result(), other.result()
 
-The hosts are 10.77.0.1 and 10.77.0.2 (ADDRESSES). Needs Linux, and root or CAP_NET_ADMIN with
-/dev/net/tun; no other program, and no module of the kernel for delays.
+The hosts are 10.77.0.1 and 10.77.0.2 (ADDRESSES). Needs Linux, /dev/net/tun, and root or
+CAP_NET_ADMIN, but no other program and no kernel module for delays.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ IFF_UP = 0x1
 
 
 class Unavailable(Exception):
-    """Hosts cannot be made here, and why."""
+    """Why hosts cannot be created here."""
 
 
 def check(result):
@@ -46,11 +47,11 @@ def check(result):
 
 
 def new_host(address):
-    """A namespace with one network interface: its descriptor, and that of the interface's cable."""
+    """Create a namespace with a network interface. Returns the descriptors of both."""
     import fcntl
 
     libc = ctypes.CDLL(None, use_errno=True)
-    check(libc.unshare(CLONE_NEWNET))  # of this thread alone
+    check(libc.unshare(CLONE_NEWNET))  # affects this thread only
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     name = b"zmq0"
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name, IFF_TUN | IFF_NO_PI))
@@ -65,7 +66,7 @@ def new_host(address):
 
 
 class Network:
-    """`delay` and `jitter` in seconds, `loss` as a part of 1, in each direction."""
+    """`delay` and `jitter` are in seconds, `loss` is a part of 1; each for one direction."""
 
     def __init__(self, delay=0.0, jitter=0.0, loss=0.0):
         self.delay, self.jitter, self.loss = delay, jitter, loss
@@ -73,7 +74,8 @@ class Network:
         self.namespaces, self.cables = [], []
         try:
             for address in ADDRESSES:
-                with ThreadPoolExecutor(1) as pool:  # a thread each, which goes with its namespace
+                # A new thread for each host, because the thread stays in the namespace.
+                with ThreadPoolExecutor(1) as pool:
                     namespace, cable = pool.submit(new_host, address).result()
                 self.namespaces.append(namespace)
                 self.cables.append(cable)
@@ -88,7 +90,7 @@ class Network:
     def __exit__(self, *exc):
         self.close_descriptors()
         if select.select([self.carrier.reader], [], [], 0)[0]:
-            self.carrier.result()  # fails: it has ended
+            self.carrier.result()  # fails, because the process has ended
         else:
             self.carrier.kill()
 
@@ -97,7 +99,7 @@ class Network:
             os.close(fd)
 
     def fork(self, host, function):
-        """A child on a host. What it makes there, contexts above all, must be made in it."""
+        """Fork a child on a host. The child must create its contexts itself."""
 
         def child():
             libc = ctypes.CDLL(None, use_errno=True)
@@ -107,14 +109,14 @@ class Network:
         return children.fork(child)
 
     def pull(self):
-        """Pull the cable: nobody is told, packets vanish."""
+        """Pull the cable: all packets are lost silently."""
         self.pulled[0] = 1
 
     def put_back(self):
         self.pulled[0] = 0
 
     def carry(self):
-        """Carry packets, for ever."""
+        """Carry packets for ever."""
         chance = random.Random(1)
         others = dict(zip(self.cables, reversed(self.cables), strict=True))
         under_way, number = [], 0
@@ -130,5 +132,6 @@ class Network:
             while under_way and under_way[0][0] <= time.monotonic():
                 _, _, cable, packet = heapq.heappop(under_way)
                 if not self.pulled[0]:
-                    with contextlib.suppress(OSError):  # the other end is full: lost
+                    # The other end is full, so the packet is lost.
+                    with contextlib.suppress(OSError):
                         os.write(cable, packet)

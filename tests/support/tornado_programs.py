@@ -1,4 +1,4 @@
-"""What tests of Tornado applications share: the ways to a loop, servers, and messages for them."""
+"""Functions for tests of Tornado applications: loops, servers, and messages for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def with_run(main):
 
 
 def with_set_event_loop(main):
-    """Tornado's current loop is what asyncio was given, and start() runs it."""
+    """Run `main` on Tornado's current loop after asyncio.set_event_loop()."""
     asyncio.set_event_loop(EventLoop())
     io_loop = IOLoop.current()
     ended = []
@@ -44,10 +44,11 @@ def with_set_event_loop(main):
 
 
 def made_current():
-    """A Tornado loop that is made on ours, and is current from then on."""
-    asyncio.set_event_loop(None)  # or asyncio would make one when Tornado asks which was current
+    """Create a Tornado loop on our EventLoop, and make it current."""
+    # Otherwise asyncio creates a loop when Tornado asks for the current one.
+    asyncio.set_event_loop(None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of Tornado 6.2
+        warnings.simplefilter("ignore", DeprecationWarning)  # Tornado 6.2 issues it
         return IOLoop(asyncio_loop=EventLoop(), make_current=True)
 
 
@@ -66,7 +67,7 @@ WAYS = {
 
 
 def starting(way, caplog):
-    """For a fixture: a function that runs a coroutine function to its end, within TIMEOUT."""
+    """For a fixture: a function that runs a coroutine function to its end within TIMEOUT."""
 
     def start(main):
         async def limited():
@@ -78,14 +79,14 @@ def starting(way, caplog):
     caplog.set_level(logging.WARNING)
     yield start
     asyncio.set_event_loop(None)
-    assert caplog.get_records("call") == [], "logged, and not expected"
+    assert caplog.get_records("call") == [], "the test did not expect this log record"
 
 
 # -- what the applications are made of -------------------------------------------------------------
 
 
 class Feed:
-    """Messages that another program pushes, and what to do with each."""
+    """Receives messages that another program pushes."""
 
     def __init__(self, context, io_loop=None):
         self.push = context.socket(zmq.PUSH)
@@ -106,7 +107,7 @@ class Feed:
 
 @contextlib.asynccontextmanager
 async def serving(*routes):
-    """The address of a server, and a client."""
+    """Run a server. Yields its address and a client."""
     server = HTTPServer(web.Application(routes))
     socket, port = bind_unused_port()
     server.add_socket(socket)
@@ -121,7 +122,7 @@ async def serving(*routes):
 
 @contextlib.contextmanager
 def busy(context):
-    """Two streams send a message to and fro as fast as they can. Yields what counts the rounds."""
+    """Two streams that send a message back and forth without a pause. Yields the round counter."""
     sockets = [context.socket(zmq.PAIR) for _ in range(2)]
     sockets[0].bind(f"inproc://{id(sockets)}")
     sockets[1].connect(f"inproc://{id(sockets)}")

@@ -1,20 +1,20 @@
-"""Streams and their peers, and what arrives."""
+"""Streams, their peers, and the messages that arrive."""
 
 from __future__ import annotations
 
 from support.backends import Backend
 
-# CPython's weak dictionaries answer a lack of memory with a SystemError
+# CPython's weak dictionaries raise SystemError if there is no memory
 OUT_OF_MEMORY = (MemoryError, SystemError)
 
 
 def numbers(start, stop):
-    """Messages of one frame, which tell their order."""
+    """Numbered messages of one frame."""
     return [b"%d" % i for i in range(start, stop)]
 
 
 def listening(backend):
-    """A stream that is armed, with its raw socket and its peer."""
+    """An armed stream, its raw socket, and its peer."""
     socket, peer = backend.pair()
     stream = backend.stream(socket)
     got = backend.recorder()
@@ -28,26 +28,26 @@ def listening(backend):
 
 def out_of_memory(backend, error):
     if backend.name == "uvloop" and repr(error) == "KeyError(<TimerHandle>)":
-        return True  # it removes a timer from its set, although there was no memory to put it there
+        return True  # uvloop removes a timer from a set to which it could not add it without memory
     return isinstance(error, OUT_OF_MEMORY)
 
 
 class Pair:
-    """A stream, its peer, and what has become of messages, in a backend of their own."""
+    """A stream and its peer in a new backend, and the outcomes of their messages."""
 
     def __init__(self, name):
         self.backend = Backend(name)
         socket, self.peer = self.backend.pair(sndhwm=0, rcvhwm=0)
         self.stream = self.backend.stream(socket)
         self.sequence = 0
-        self.sent = []  # of the stream's, as on_send tells
+        self.sent = []  # messages of the stream, as reported to on_send()
         self.received = self.backend.recorder()
         self.stream.on_recv(self.received.append)
         self.stream.on_send(lambda message, status: self.sent.append((message, status)))
         self.backend.settle()
 
     def messages(self):
-        """Of several shapes, each one new."""
+        """New messages of several shapes."""
         self.sequence += 1
         name = b"%d" % self.sequence
         return [[name], [name, b"a" * 100, b"b" * 2000, b""], [name] * 20, [b"end", name]]
@@ -68,13 +68,13 @@ class Pair:
             self.peer.send_multipart(message)
 
     def failures(self, error):
-        """How many were raised or reported."""
+        """The number of these errors that were raised or reported."""
         for context in self.backend.errors:
             assert out_of_memory(self.backend, context.get("exception", error)), context
         return (error is not None) + len(self.backend.errors)
 
     def check_received(self, failures):
-        """All of them, but for as many as there were errors, and in order; and the stream lives."""
+        """Check that at most `failures` messages are missing, and that the order is kept."""
         self.peer.send_multipart([b"last"])
         self.backend.run_until(lambda: self.received and self.received[-1] == [b"last"])
         missing = [message for message in self.arriving if message not in self.received]
@@ -83,7 +83,7 @@ class Pair:
         return len(missing)
 
     def check_sent(self, failures):
-        """Each was sent, or failed with a status, or an error was raised."""
+        """Check that each message was sent or failed with a status, or that an error was raised."""
         self.stream.send(b"last")
         self.backend.drained(self.stream)
         arrived = []

@@ -1,5 +1,7 @@
-"""A peer that speaks ZMTP 3.0 over a plain TCP socket, as far as a test wants it to, and breaks off
-wherever that wants. (https://rfc.zeromq.org/spec/23/)"""
+"""A peer that speaks ZMTP 3.0 over a plain TCP socket, and may stop anywhere.
+
+See https://rfc.zeromq.org/spec/23/.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + byt
 
 
 def frame(body, more=False, command=False):
-    """A frame on the wire."""
+    """The bytes of a frame on the wire."""
     flags = (1 if more else 0) | (4 if command else 0)
     if len(body) < 256:
         return struct.pack(">BB", flags, len(body)) + body
@@ -20,7 +22,7 @@ def frame(body, more=False, command=False):
 
 
 def frames(parts):
-    """A message on the wire."""
+    """The bytes of a message on the wire."""
     return b"".join(frame(part, more=i + 1 < len(parts)) for i, part in enumerate(parts))
 
 
@@ -33,7 +35,7 @@ def ready(kind, identity=b""):
 
 
 class Peer:
-    """A connection to `endpoint`, tcp://address:port."""
+    """A connection to `endpoint`, which is tcp://address:port."""
 
     def __init__(self, endpoint, kind=None, identity=b""):
         address, _, port = endpoint.removeprefix("tcp://").rpartition(":")
@@ -58,7 +60,7 @@ class Peer:
         return data
 
     def wait_for_the_end(self):
-        """Until the other side hangs up."""
+        """Wait until the other side closes the connection."""
         try:
             while self.tcp.recv(4096):
                 pass
@@ -67,11 +69,11 @@ class Peer:
         self.tcp.close()
 
     def shutdown(self):
-        """Hang up, for all processes that have this connection."""
+        """Close the connection for all processes that share it."""
         self.tcp.shutdown(socket.SHUT_RDWR)
 
     def abort(self):
-        """Be gone, as a process that was killed: what was not read is answered with a reset."""
+        """Close the connection like a process that is killed, with a reset for unread data."""
         self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.tcp.close()
 
