@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Run CPython's tests of asyncio with zmqstream's EventLoop in the place of asyncio's loop.
 
-python tools/asyncio_suite.py                       # the modules that test event loops
-python tools/asyncio_suite.py --all                 # every module that uses them
-python tools/asyncio_suite.py --poller selectors test_streams test_events.TestServer
-python tools/asyncio_suite.py --streams busy        # with streams on every loop
-python tools/asyncio_suite.py --stock               # with asyncio's own loop
+    python tools/asyncio_suite.py                       # the modules that test event loops
+    python tools/asyncio_suite.py --all                 # every module that uses them
+    python tools/asyncio_suite.py --poller selectors test_streams test_events.TestServer
+    python tools/asyncio_suite.py --streams busy        # with streams on every loop
+    python tools/asyncio_suite.py --stock               # with asyncio's own loop
 
 tests/support/asyncio_suite.py explains how a module is run, and what counts as a failure.
 """

@@ -1,8 +1,8 @@
 /* Delays system calls now and then. tools/disturb.py preloads it.
 
-libzmq's threads are delayed where they receive or send an event, as they are on a machine without
-a free processor. The main thread is delayed only if DELAYS_MAIN is 1, because each delay is one
-more wait, and tests of idle programs count waits. */
+   libzmq's threads are delayed where they receive or send an event, as they are on a machine without
+   a free processor. The main thread is delayed only if DELAYS_MAIN is 1, because each delay is one
+   more wait, and tests of idle programs count waits. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Run a command with the disturbances of an overloaded machine. Linux only.
 
-python tools/disturb.py stalls pytest tests            stops all processes now and then
-python tools/disturb.py delays pytest tests            delays libzmq's threads now and then
-python tools/disturb.py delays --main pytest tests     delays the main thread too
+    python tools/disturb.py stalls pytest tests            stops all processes now and then
+    python tools/disturb.py delays pytest tests            delays libzmq's threads now and then
+    python tools/disturb.py delays --main pytest tests     delays the main thread too
 
 A test that fails only here has nearly always slept for some time instead of waiting for an event.
 The exit code is that of the command.

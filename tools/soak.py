@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Do a million random operations on each backend, and check them by the model in tests/model.
 
-nice python tools/soak.py                                 # all backends, some minutes each
-nice python tools/soak.py own-epoll --operations 100000
-python tools/soak.py own-epoll --episode 1-17             # repeat an episode in the fewest steps
+    nice python tools/soak.py                                 # all backends, some minutes each
+    nice python tools/soak.py own-epoll --operations 100000
+    python tools/soak.py own-epoll --episode 1-17             # repeat an episode in few steps
 
 Prints how many messages were lost, doubled, out of order or stalled, how often another promise was
 broken, and in which episodes. Exits with status 1 if there was a failure.

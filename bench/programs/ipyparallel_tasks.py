@@ -1,8 +1,8 @@
-"""Tasks through ipyparallel's Python scheduler: everything of a cluster with each class in turn.
+"""Measures tasks through ipyparallel's Python scheduler, with a cluster of each class in turn.
 
     python bench/programs/ipyparallel_tasks.py [--quick] [--rounds N] [--json PATH] [--profile]
 
-The options are explained in shared.py.
+shared.py explains the options.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from shared import (
 )
 
 ENGINES = 2
-SCHEME = "leastload"  # the default; "pure" would be a proxy in C
+SCHEME = "leastload"  # the default; "pure" would be a C proxy
 
 
 def nothing() -> None:
@@ -40,7 +40,7 @@ def nothing() -> None:
 
 
 def stream_modules() -> list[str]:
-    """Whose streams there are in the process that calls this."""
+    """The modules of the stream classes that the calling process uses."""
     import gc
 
     return sorted({type(o).__module__ for o in gc.get_objects() if type(o).__name__ == "ZMQStream"})
@@ -60,7 +60,7 @@ def client(tasks: int, implementation: str, with_profile: bool) -> None:
             n=ENGINES,
             controller_args=[
                 f"--TaskScheduler.scheme_name={SCHEME}",
-                "--HeartMonitor.period=1000",  # milliseconds: engines are there after two of them
+                "--HeartMonitor.period=1000",  # milliseconds: an engine registers after two
             ],
             log_level=30,
         )
@@ -91,7 +91,7 @@ def client(tasks: int, implementation: str, with_profile: bool) -> None:
 
 
 def scheduler(connected) -> psutil.Process:
-    """The process that listens where tasks are sent to."""
+    """The process that listens at the port to which tasks are sent."""
     port = int(connected._task_socket.last_endpoint.rpartition(b":")[2])
     for process in psutil.Process().children(recursive=True):
         if any(
@@ -99,11 +99,11 @@ def scheduler(connected) -> psutil.Process:
             for connection in process.net_connections("tcp")
         ):
             return process
-    raise RuntimeError(f"nobody listens on {port}")
+    raise RuntimeError(f"no process listens on port {port}")
 
 
 def check(connected, cluster, implementation: str) -> None:
-    """That it is the scheduler in Python, and the class that is to be measured."""
+    """Check that the scheduler is in Python and uses the class to measure."""
     log = Path(cluster.controller.output_file).read_text()
     assert f"using Python {SCHEME} Task scheduler" in log, log
     expected = ["zmqstream.stream" if implementation == OURS else "zmq.eventloop.zmqstream"]
@@ -118,12 +118,12 @@ def check(connected, cluster, implementation: str) -> None:
 
 
 def run_client(tasks: int, implementation: str, *options: str) -> dict:
-    """Have a client do `tasks`, and end all that it has started, whatever happens."""
+    """Make a client do `tasks`, and end all processes that it has started in any case."""
     process = subprocess.Popen(
         [*PYTHON[implementation], __file__, "--client", str(tasks), implementation, *options],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=HERE,  # -m imports from the current folder first: not the sources, where they are
+        cwd=HERE,  # not the checkout, because -m imports from the current folder first
     )
     try:
         output = process.communicate()[0]
@@ -163,8 +163,8 @@ WORK = Work(
     what=(
         "Empty tasks through a load-balanced view, from the first apply_async() to the last "
         f"result: a client, a hub, the task scheduler in Python ({SCHEME}, hwm 1: the defaults) "
-        f"and {ENGINES} engines, all on this machine and with the same class, started anew for "
-        "each measurement. Beside the time: what each took of the processors, engines together."
+        f"and {ENGINES} engines, all on this machine and with the same class, restarted for each "
+        "measurement. Beside the time: the processor time of each, that of all engines together."
     ),
     measures={name: measure(name) for name in (OURS, STREAM)},
     floors=(Floor("speed", STREAM),),

@@ -1,4 +1,4 @@
-"""What a Jupyter kernel costs that does nothing, with each class: wake-ups and processor time.
+"""Measures the wake-ups and the processor time of an idle Jupyter kernel, with each class.
 
     python bench/programs/kernel_idle.py [SECONDS]
 
@@ -17,7 +17,7 @@ from shared import OURS, STREAM, processor_seconds
 
 
 def wake_ups(process: psutil.Process) -> int:
-    """How often its threads have gone to sleep so far."""
+    """The number of times that the threads of the process have gone to sleep."""
     count = 0
     for task in Path(f"/proc/{process.pid}/task").iterdir():
         status = (task / "status").read_text()
@@ -28,7 +28,7 @@ def wake_ups(process: psutil.Process) -> int:
 def main(seconds: float) -> None:
     for name in (OURS, STREAM):
         with kernel(name) as (process, _, _):
-            time.sleep(1)  # the answer to the last request is on its way
+            time.sleep(1)  # the last reply may still be in transit
             before = wake_ups(process), processor_seconds(process)
             time.sleep(seconds)
             woken = (wake_ups(process) - before[0]) / seconds

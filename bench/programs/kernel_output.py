@@ -1,8 +1,8 @@
-"""A Jupyter kernel that prints: lines a second at a client, with each class in turn.
+"""Measures how many lines a second a client gets from a Jupyter kernel, with each class in turn.
 
     python bench/programs/kernel_output.py [--quick] [--rounds N] [--json PATH] [--profile]
 
-The options are explained in shared.py.
+shared.py explains the options.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from shared import (
 )
 
 MODULES = {OURS: "zmqstream.stream", STREAM: "zmq.eventloop.zmqstream"}
-# Checks the class, and publishes at a port more, where nothing is dropped: at the first one libzmq
-# does so, as soon as 1000 messages wait for a processor to send them.
+# Checks the class, and publishes at another port too, which drops no messages. At the first port,
+# libzmq drops messages as soon as 1000 of them wait to be sent.
 PREPARE = """
 import threading
 
@@ -51,8 +51,8 @@ def prepare():
 kernel.iopub_thread.schedule(prepare)
 assert ready.wait(60)
 """
-# One write for each line: print() writes the end separately, and ipykernel's own flush, after
-# 0.2 s, may come between the two.
+# One write for each line. print() would write the line's end separately, and ipykernel's own flush,
+# after 0.2 s, could come between the two writes.
 PRINT = "for number in range({}): print(f'{{number}}\\n', end='', flush=True)"
 
 
@@ -60,7 +60,7 @@ PRINT = "for number in range({}): print(f'{{number}}\\n', end='', flush=True)"
 def kernel(
     implementation: str, environment: dict[str, str] | None = None
 ) -> Iterator[tuple[psutil.Process, BlockingKernelClient, int]]:
-    """A kernel, a client of it, and a port at which it publishes; ended, whatever happens."""
+    """A kernel, its client, and a port at which it publishes. The kernel is ended in any case."""
     with tempfile.TemporaryDirectory() as folder:
         file, _ = write_connection_file(str(Path(folder, "kernel.json")))
         process = subprocess.Popen(
@@ -68,12 +68,12 @@ def kernel(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
-            cwd=HERE,  # -m imports from the current folder first: not the sources, where they are
+            cwd=HERE,  # not the checkout, because -m imports from the current folder first
         )
         client = BlockingKernelClient(connection_file=file)
         try:
             client.load_connection_file()
-            client.start_channels(hb=False)  # which would call a slow start a death
+            client.start_channels(hb=False)  # its heartbeat would take a slow start for a death
             client.wait_for_ready(timeout=60)
             prepare = PREPARE.format(MODULES[implementation])
             reply = client.execute_interactive(
@@ -90,14 +90,14 @@ def kernel(
 
 @contextmanager
 def lines(port: int) -> Iterator[zmq.Socket]:
-    """What the kernel prints, as raw messages: a client that hardly takes any time itself."""
+    """A raw socket that receives what the kernel prints, in hardly any time of its own."""
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.rcvhwm = 0
         socket.linger = 0
         socket.subscribe(b"stream.stdout")
         socket.connect(f"tcp://127.0.0.1:{port}")
         first = socket.recv_multipart()
-        assert b"iopub_welcome" in first[3], first  # the kernel knows that we listen
+        assert b"iopub_welcome" in first[3], first  # the kernel has our subscription
         yield socket
 
 
@@ -140,9 +140,9 @@ WORK = Work(
     what=(
         "A kernel of ipykernel prints numbers in a loop, with flush=True; from the request to "
         "the last line at a client that counts the messages and does not decode them. Without the "
-        "flush ipykernel collects what is printed for 0.2 s and sends one message; with it, every "
-        "line is a message and print() waits for the thread that sends it. A kernel started anew "
-        "for each measurement. Beside the time: what the kernel took of the processors."
+        "flush ipykernel collects the output of 0.2 s in one message. With it, every line is a "
+        "message, and print() waits for the thread that sends it. The kernel is restarted for each "
+        "measurement. Beside the time: the processor time of the kernel."
     ),
     measures={name: Measure(measure(name), 20_000) for name in (OURS, STREAM)},
     floors=(Floor("speed", STREAM),),

@@ -1,11 +1,11 @@
-"""What the benchmarks of whole programs share: both ways to start them, options, and the profile.
+"""Options, profile and start of the benchmarks of whole programs.
 
     --quick          a tenth of the work, 1 round
-    --rounds N       by default 5
-    --json PATH      write all figures there, as zmqstream bench does
-    --profile        instead: once with pyzmq's ZMQStream, and whose the processor time was
+    --rounds N       the number of rounds, by default 5
+    --json PATH      write all figures to PATH, as zmqstream bench does
+    --profile        run once with pyzmq's ZMQStream, and print what used the processor time
 
-They need: pip install '.[programs]'
+The benchmarks need: pip install '.[programs]'
 """
 
 from __future__ import annotations
@@ -58,14 +58,16 @@ PYTHON = {
 
 
 def main(work: Work, profile: Callable[[int], dict[str, dict[str, float]]]) -> None:
-    """The command line of one benchmark. `profile(n)`: the work with pyzmq's class, and for each
-    process its nanoseconds by owner (account/sitecustomize.py)."""
+    """The command line of one benchmark. `profile(n)` does the work with pyzmq's class, and returns
+    the nanoseconds of each process by owner (account/sitecustomize.py)."""
     parser = argparse.ArgumentParser(description=work.what)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, 1 round")
-    parser.add_argument("--rounds", type=int, help=f"by default {ROUNDS}")
-    parser.add_argument("--json", metavar="PATH", help="write all figures there")
+    parser.add_argument("--rounds", type=int, help=f"number of rounds, by default {ROUNDS}")
+    parser.add_argument("--json", metavar="PATH", help="write all figures to PATH")
     parser.add_argument(
-        "--profile", action="store_true", help="whose the processor time is with pyzmq's class"
+        "--profile",
+        action="store_true",
+        help="print what uses the processor time with pyzmq's class",
     )
     options = parser.parse_args()
     if options.profile:
@@ -75,7 +77,7 @@ def main(work: Work, profile: Callable[[int], dict[str, dict[str, float]]]) -> N
         return
     load = os.getloadavg()[0]
     result = interleave(work, options.rounds or (1 if options.quick else ROUNDS), options.quick)
-    result.disturbance = None  # the processes' own children would count as others'
+    result.disturbance = None  # it would include the children of the processes
     print(report.tables([result]))
     print(f"Load average before: {load:.1f}, on {os.cpu_count()} processors")
     if options.json:
@@ -83,7 +85,7 @@ def main(work: Work, profile: Callable[[int], dict[str, dict[str, float]]]) -> N
 
 
 def processor_seconds(*processes: psutil.Process) -> float:
-    """What they have taken so far, of themselves, in user and system mode."""
+    """The processor time of these processes so far, in user and system mode."""
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
@@ -91,7 +93,7 @@ def processor_seconds(*processes: psutil.Process) -> float:
 
 ROWS = {
     "stream": "ZMQStream",
-    "socket": "pyzmq's socket calls that it makes",
+    "socket": "its calls of pyzmq's sockets",
     "loop": "asyncio's loop",
     "poll": "its poll",
     "messages": "JSON and signing",
@@ -130,7 +132,7 @@ class Accounts:
 
     @contextmanager
     def during(self, *processes: psutil.Process) -> Iterator[dict[str, float]]:
-        """What processes spend in the block, together; filled in at its end."""
+        """The time that these processes spend in the block, in sum, added at its end."""
         spent: dict[str, float] = collections.Counter()
         before = [self.read(process) for process in processes]
         yield spent
@@ -141,7 +143,7 @@ class Accounts:
 
 
 def profile_table(work: Work, profile: dict[str, dict[str, float]], n: int) -> str:
-    """Processor time, and the share that was ZMQStream's to begin with."""
+    """The processor time as a table, and the share of ZMQStream."""
     lines = [f"{work.name}, with pyzmq's ZMQStream: processor time {work.figure}, in us", ""]
     lines.append(f"{'':38}" + "".join(f"{name:>16}" for name in profile))
 
@@ -158,14 +160,14 @@ def profile_table(work: Work, profile: dict[str, dict[str, float]], n: int) -> s
     lines.append("")
     streams = {name: s["of streams"] / max(1, s["callbacks"]) for name, s in profile.items()}
     lines.append(
-        f"{'callbacks of the loop that are its':38}"
+        f"{'callbacks of the loop for ZMQStream':38}"
         + "".join(f"{share:>16.0%}" for share in streams.values())
     )
-    row("ZMQStream, and its part of the loop", share_of_streams)
+    row("ZMQStream and its part of the loop", share_of_streams)
     return "\n".join(lines)
 
 
 def share_of_streams(spent: dict[str, float]) -> float:
-    """The loop's time belongs to streams as far as the callbacks do that it has run."""
+    """The time of ZMQStream, and of the loop in proportion to its callbacks for ZMQStream."""
     part = spent["of streams"] / max(1, spent["callbacks"])
     return spent["stream"] + spent["socket"] + (spent["loop"] + spent["poll"]) * part

@@ -152,8 +152,8 @@ def test_a_peer_that_hangs_is_waited_for_once(monkeypatch):
             pass
 
     work = a_work(hangs=Measure(hangs, 1))
-    assert "not done after 0.05 seconds" in interleave(work, 1).missing["hangs"]
-    assert "was not done with a work" in interleave(work, 1).missing["hangs"]
+    assert "not finished after 0.05 seconds" in interleave(work, 1).missing["hangs"]
+    assert "did not finish a work" in interleave(work, 1).missing["hangs"]
     assert len(runs) == 1
 
 
@@ -395,8 +395,8 @@ def test_list():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nonsense"], "no such work; there are: receive 1 x 16 B"),
-        (["--rounds", "2"], "5 rounds at least"),
+        (["nonsense"], "no such work; the works are: receive 1 x 16 B"),
+        (["--rounds", "2"], "at least 5 rounds"),
     ],
 )
 def test_bad_arguments(arguments, says):

@@ -156,4 +156,4 @@ def test_what_dev_py_names():
 def test_without_a_command():
     done = start(sys.executable, ROOT / "dev.py", cwd=ROOT)
     assert done.returncode == 1
-    assert textwrap.dedent(done.stderr).startswith("Set up and run")
+    assert textwrap.dedent(done.stderr).startswith("Build zmqstream")

@@ -1,6 +1,6 @@
 """Streams behave like the model under random actions.
 
-ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each backend and more steps
+    ZMQSTREAM_MODEL=long pytest tests/model      2,000 examples on each backend and more steps
 
 A failing example is printed in the fewest steps that hypothesis could find, with the results of
 each step. tools/soak.py does the same without hypothesis, for millions of steps.

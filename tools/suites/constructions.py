@@ -1,7 +1,7 @@
-"""Tells of every ZMQStream that is made, in all processes of the environment it is installed in.
+"""Records every ZMQStream that is created, in all processes of its Python environment.
 
-run.py copies it to site-packages, with a .pth file that imports it as Python starts. So it is there
-in processes too that have lost the environment variables of their parents, and with them our class.
+run.py copies it to site-packages, with a .pth file that imports it as Python starts. So it also
+runs in processes without the environment variables of their parents, where our class is missing.
 """
 
 import json
@@ -17,13 +17,13 @@ def tell(stream_class, whose):
     line = [whose, green, os.getpid(), sys.orig_argv[1:]]
     file = os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(file, json.dumps(line).encode() + b"\n")  # one write: lines of others stay whole
+        os.write(file, json.dumps(line).encode() + b"\n")  # one write, so that lines do not mix
     finally:
         os.close(file)
 
 
 def watch(stream_class, whose):
-    # __new__, not __init__: no frame of ours is then between the program and what warns of it
+    # __new__ adds no frame between the program and its warnings, __init__ would
     new = stream_class.__new__
 
     def __new__(cls, *args, **kwargs):
@@ -48,7 +48,7 @@ class Loader:
 
 
 class Finder:
-    """Finds nothing itself, and follows the import of what the others find."""
+    """Finds modules by the other finders, and follows their import."""
 
     @classmethod
     def find_spec(cls, fullname, path, target=None):

@@ -1,4 +1,4 @@
-"""What came out of the runs: each test's outcome, the streams that were made, the tables."""
+"""The results of the runs: the tests' outcomes, the streams that were created, the tables."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ BAD = ("failed", "error", "missing")
 
 @dataclass
 class Run:
-    """One run of a suite, with one of the classes."""
+    """One run of a suite with one of the classes."""
 
     suite: Suite
     ours: bool
     number: int
-    outcomes: dict[str, str] = field(default_factory=dict)  # of each test
+    outcomes: dict[str, str] = field(default_factory=dict)  # by test
     streams: dict[tuple[str, str], int] = field(default_factory=dict)  # by program and class
-    left: int = 0  # processes that were there when pytest had ended
+    left: int = 0  # processes that existed when pytest had ended
     seconds: float = 0
-    problem: str = ""  # why it did not come to its end
+    problem: str = ""  # why the run did not reach its end
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class Run:
 
 
 def outcomes(junit: Path) -> dict[str, str]:
-    """The outcome of each test in pytest's report; the worst one, where it has several."""
+    """The outcome of each test in pytest's report, or the worst one if it has several."""
     found: dict[str, str] = {}
     for case in ElementTree.parse(junit).iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
@@ -59,7 +59,7 @@ def streams(constructions: Path) -> dict[tuple[str, str], int]:
 
 
 def program(arguments: list[str]) -> str:
-    """What a process runs, of the arguments of its Python."""
+    """The program that a process runs, from the arguments of its Python."""
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] not in ("-m", "-c"):
         del rest[: 2 if rest[0] in ("-W", "-X") else 1]
@@ -74,7 +74,7 @@ def program(arguments: list[str]) -> str:
 
 @dataclass
 class Verdict:
-    """What the runs of one suite say."""
+    """The conclusion from the runs of one suite."""
 
     runs: list[Run]
 
@@ -82,9 +82,9 @@ class Verdict:
         self.stock = [run for run in self.runs if not run.ours]
         self.ours = [run for run in self.runs if run.ours]
         tests = {name for run in self.runs for name in run.outcomes}
-        self.flaky = {}  # differ between runs with pyzmq's class
-        self.new = {}  # fail or are skipped with ours, and in no run with pyzmq's
-        self.deviate = {}  # the same, and it is meant so
+        self.flaky = {}  # tests that differ between runs with pyzmq's class
+        self.new = {}  # tests that do not pass with our class, and pass in all runs with pyzmq's
+        self.deviate = {}  # such tests that contradict what zmqstream promises
         for name in sorted(tests):
             stock, ours = self.of(name, self.stock), self.of(name, self.ours)
             worse = BAD if not stock or "skipped" in stock else (*BAD, "skipped")
@@ -111,7 +111,7 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
 
 
 def streams_table(verdicts: list[Verdict]) -> str:
-    """How many streams each program made, of which class, in each run."""
+    """The number of streams that each program created, by class and run."""
     columns = {
         "pyzmq's class: of pyzmq's": (False, "pyzmq"),
         "zmqstream's class: of zmqstream's": (True, "zmqstream"),

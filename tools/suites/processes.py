@@ -1,4 +1,4 @@
-"""Processes that a suite leaves behind: kernels are in sessions of their own (Linux only)."""
+"""Ends processes that a suite leaves behind, such as kernels in their own sessions. Linux only."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Be the parent of what loses its own."""
+    """Make this process the parent of its descendants that lose their parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wait(process: subprocess.Popen[bytes], limit: float) -> bool:
-    """Wait for it to end, at most `limit` seconds; and for orphans as they end, as init would."""
+    """Wait at most `limit` seconds for `process` to end, and reap orphans as init would."""
     end = time.monotonic() + limit
     while process.returncode is None and time.monotonic() < end:
         reap(process)
@@ -40,7 +40,7 @@ def reap(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_descendants(process: subprocess.Popen[bytes]) -> int:
-    """End them, and say how many there were beside `process`."""
+    """End all descendants. Returns their number, without `process`."""
     if sys.platform != "linux":
         process.kill()
     reap(process)

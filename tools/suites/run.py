@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs other projects' own tests with pyzmq's ZMQStream and with zmqstream's, and compares.
+"""Run other projects' tests with pyzmq's ZMQStream and with zmqstream's, and compare.
 
     python tools/suites/run.py [SUITE ...] [--runs N] [-- PYTEST-ARGUMENTS]
 
-The exit code is 1 if a test fails with zmqstream's class that never fails with pyzmq's, or if
-any process made a stream of pyzmq's class although zmqstream's was in its place. The versions are
+The exit code is 1 if a test fails with zmqstream's class that never fails with pyzmq's, or if a
+process created a stream of pyzmq's class although zmqstream's was in its place. The versions are
 in table.py. See docs/testing.md.
 """
 
@@ -35,7 +35,7 @@ def say(text: str) -> None:
 
 
 class Environment:
-    """A virtual environment with zmqstream, what the suites need, and the count of streams."""
+    """A virtual environment with zmqstream, the suites' requirements, and the count of streams."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -50,9 +50,9 @@ class Environment:
 
     def set_up(self, suites: list[Suite], zmqstream: str) -> None:
         if not self.python.exists():
-            say(f"making a virtual environment in {self.venv}")
+            say(f"creating a virtual environment in {self.venv}")
             venv.create(self.venv, with_pip=True)
-        say("installing what the suites need")
+        say("installing the suites' requirements")
         needs = {need for suite in suites for need in suite.needs}
         self.pip("install", *PLATFORM, *TOOLS, *sorted(needs))
         self.pip("install", "--no-deps", "--force-reinstall", zmqstream)
@@ -96,7 +96,7 @@ def run(environment: Environment, suite: Suite, ours: bool, number: int, extra: 
         "--override-ini=asyncio_default_fixture_loop_scope=function", *extra,
     ]  # fmt: skip
     began = time.monotonic()
-    # a short path: ZeroMQ's ipc sockets are made below it
+    # a short path, because ipc sockets are created in it and their paths are limited
     with tempfile.TemporaryDirectory(prefix="home", ignore_cleanup_errors=True) as home:
         ours_only = ("PYTHON", "PYTEST", "JUPYTER", "IPYTHON", "ZMQSTREAM", "XDG_", "VIRTUAL_ENV")
         variables = {k: v for k, v in os.environ.items() if not k.startswith(ours_only)}
@@ -130,25 +130,30 @@ def main() -> None:
     own, extra = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 : -1]
     names = [suite.name for suite in SUITES]
     parser = argparse.ArgumentParser(
-        description="Other projects' tests, with pyzmq's ZMQStream and with zmqstream's",
+        description="Run other projects' tests with pyzmq's ZMQStream and with zmqstream's",
         epilog="Arguments after -- go to pytest.",
     )
-    parser.add_argument("suite", nargs="*", help=f"of {', '.join(names)}; by default all")
-    parser.add_argument("--runs", type=int, default=2, help="of each suite with each class")
+    parser.add_argument("suite", nargs="*", help=f"one of {', '.join(names)}; by default all")
+    parser.add_argument("--runs", type=int, default=2, help="runs of each suite with each class")
     parser.add_argument(
-        "--no-stock", action="store_true", help="without pyzmq's class: every failure counts"
+        "--no-stock",
+        action="store_true",
+        help="do not run with pyzmq's class: every failure counts",
     )
     parser.add_argument(
         "--work", type=Path, default=ROOT / ".suites", help="folder for environment and results"
     )
     parser.add_argument(
-        "--zmqstream", metavar="WHAT", default=str(ROOT), help="what pip installs: by default this"
+        "--zmqstream",
+        metavar="WHAT",
+        default=str(ROOT),
+        help="the argument of pip install; by default this",
     )
     options = parser.parse_args(own)
     if unknown := set(options.suite) - set(names):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     suites = [suite for suite in SUITES if not options.suite or suite.name in options.suite]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends its children, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends its children too
     adopt_orphans()
     environment = Environment(options.work.resolve())
     environment.set_up(suites, options.zmqstream)

@@ -1,10 +1,10 @@
-"""What is run, in which versions: the one place to change them."""
+"""The suites that are run, and their versions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# What programs run on, the same for all suites
+# The requirements that all suites share
 PLATFORM = ("pyzmq==27.3.0", "tornado==6.6.1")
 TOOLS = ("pytest==9.2.0", "pytest-asyncio==1.5.0", "pytest-timeout==2.4.0")
 JUPYTER = (
@@ -21,14 +21,14 @@ class Suite:
     """The tests of a released package."""
 
     name: str
-    sdist: str  # where its tests are from
-    files: tuple[str, ...]  # of the sdist, what is needed to run them; not the package itself
-    arguments: tuple[str, ...]  # of pytest
-    needs: tuple[str, ...]  # beside PLATFORM and TOOLS
-    # tests that contradict what zmqstream promises, and how
+    sdist: str  # it contains the tests
+    files: tuple[str, ...]  # the files of the sdist that the tests need, without the package
+    arguments: tuple[str, ...]  # for pytest
+    needs: tuple[str, ...]  # requirements beside PLATFORM and TOOLS
+    # the tests that contradict what zmqstream promises, and the reasons
     deviations: dict[str, str] = field(default_factory=dict)
-    timeout: int = 120  # seconds a test may take
-    limit: int = 1800  # seconds a run may take
+    timeout: int = 120  # seconds a test
+    limit: int = 1800  # seconds a run
 
 
 SUITES = (
@@ -48,7 +48,7 @@ SUITES = (
                "psutil==7.2.2", "pytest-cov==7.1.0", "trio==0.35.0"),
         deviations={
             "tests.test_kernel_direct::test_connect_request":
-                "sends a str as a frame: a TypeError at the call, where pyzmq logs one later",
+                "sends a str as a frame: a TypeError at the call, which pyzmq logs later",
         },
     ),
     Suite(
@@ -59,7 +59,7 @@ SUITES = (
         needs=(*JUPYTER, "pytest-jupyter[client]==0.11.0", "anyio==4.16.0", "msgpack==1.2.4"),
         deviations={
             f"tests.test_multikernelmanager.{name}::test_stream_on_recv":
-                "sends a dict as a frame, and waits for ever: a TypeError at the call"
+                "sends a dict as a frame and waits for ever: a TypeError at the call"
             for name in ("TestKernelManager", "TestAsyncKernelManager")
         },
     ),
@@ -75,7 +75,7 @@ SUITES = (
         name="jupyter_server",
         sdist="jupyter_server==2.21.1",
         files=("tests", "pyproject.toml"),
-        # Tornado's warning comes of the tests themselves
+        # the tests themselves cause Tornado's warning
         arguments=("tests/services/kernels", "tests/services/sessions",
                    "-W", "ignore:The method, uri, and version:DeprecationWarning"),
         needs=(*JUPYTER, "jupyter_server==2.21.1", "pytest-jupyter[server]==0.11.0",
@@ -83,7 +83,7 @@ SUITES = (
     ),
     Suite(
         name="circus",
-        sdist="circus==0.18.0",  # the last release with its tests
+        sdist="circus==0.18.0",  # the last release that contains its tests
         files=("pyproject.toml",),
         arguments=("--pyargs", "circus.tests"),
         needs=("circus==0.18.0", "mock", "pyyaml"),

@@ -1,5 +1,5 @@
-"""The benchmarks' definitions: what is measured, how, and what it is held against.
+"""The definitions of the benchmarks.
 
-They come with the package, so everyone who has installed it can measure. The command
-`python -m zmqstream bench` runs them, and so does `pytest bench` in the checkout.
+They are part of the package, so every user can measure. `python -m zmqstream bench` runs them, as
+does `pytest bench` in the checkout.
 """

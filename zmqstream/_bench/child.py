@@ -10,7 +10,7 @@
                                                  "stalled", and prints "ready"; the healthy echo,
                                                  the others take nothing
 
-It ends when its stdin does, or after a time.
+It ends when its stdin ends, or after a time limit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def serve(name: str, kind: str, endpoint: str) -> None:
 def answer() -> None:
     for _ in sys.stdin:
         print(time.process_time_ns(), flush=True)
-    os._exit(0)  # whatever the main thread is in
+    os._exit(0)  # the main thread may be blocked in libzmq
 
 
 def flood(endpoint: str, count: int) -> None:
@@ -51,7 +51,7 @@ def flood(endpoint: str, count: int) -> None:
             socket.connect(endpoint)
             socket.send(b"hello")
         print("ready", flush=True)
-        for line in sys.stdin:  # stays connected: who hangs up takes unread messages along
+        for line in sys.stdin:  # stays connected, because a disconnect would drop unread messages
             messages, frames, size = map(int, line.split())
             took, waited = climit.flood(sockets, messages, frames, b"x" * size)
             print(took, waited, flush=True)

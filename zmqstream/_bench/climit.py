@@ -1,4 +1,4 @@
-"""Calls climit.c's loops on pyzmq's sockets; what drives a measurement has a fallback in Python."""
+"""Calls climit.c's loops on pyzmq's sockets. Loops that drive a work have a fallback in Python."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LibZmq(ctypes.Structure):
 
 @functools.cache
 def missing() -> str:
-    """Why there is no C here; empty: there is."""
+    """Why the C loops are missing, or an empty string."""
     try:
         library()
     except (NotCompiled, OSError) as error:
@@ -75,16 +75,16 @@ def _call(name: str, socket: object, *arguments: object) -> int:
     return result
 
 
-# What is measured: without C there are no such figures.
+# Loops that are measured.
 
 
 def receive(socket: zmq.Socket, messages: int, flags: int = 0) -> int:
-    """Receive and drop messages; nanoseconds."""
+    """Receive and drop messages. Returns nanoseconds."""
     return _call("receive", socket.underlying, messages, flags)
 
 
 def echo(socket: zmq.Socket) -> None:
-    """Send every message back; never returns."""
+    """Send every message back. Never returns."""
     _call("echo", socket.underlying)
 
 
@@ -94,18 +94,18 @@ def send_numbered(socket: zmq.Socket, messages: int) -> int:
 
 
 def send(socket: zmq.Socket, messages: int, frames: int, data: bytes) -> int:
-    """Send messages of `frames` frames of `data`; nanoseconds."""
+    """Send messages of `frames` frames of `data`. Returns nanoseconds."""
     return _call("send", socket.underlying, messages, frames, data, len(data))
 
 
 def ping_pong(ping: zmq.Socket, pong: zmq.Socket, trips: int, data: bytes, events: bool) -> int:
-    """Send a message to and fro between two sockets, polling each time or not; nanoseconds."""
+    """Send a message back and forth between two sockets, with or without polls. Nanoseconds."""
     handles = (ctypes.c_void_p * 2)(ping.underlying, pong.underlying)
     descriptors = (ctypes.c_int * 2)(ping.fd, pong.fd)
     return _call("ping_pong", handles, descriptors, events, trips, data, len(data))
 
 
-# What drives a measurement.
+# Loops that drive a measurement.
 
 
 def flood(sockets: list[zmq.Socket], messages: int, frames: int, data: bytes) -> tuple[int, int]:
@@ -138,7 +138,7 @@ def _flood(sockets: list[zmq.Socket], messages: int, frames: int, data: bytes) -
 
 
 def requests(socket: zmq.Socket, count: int, outstanding: int, data: bytes) -> int:
-    """Requests and their replies, so many under way; nanoseconds."""
+    """Send requests and receive replies, with `outstanding` in transit. Returns nanoseconds."""
     if not missing():
         return _call("requests", socket.underlying, count, outstanding, data, len(data))
     start = perf_counter_ns()
@@ -152,7 +152,7 @@ def requests(socket: zmq.Socket, count: int, outstanding: int, data: bytes) -> i
 
 
 def round_trips(socket: zmq.Socket, trips: int, data: bytes) -> list[int]:
-    """What each of `trips` echoes of `data` took, in nanoseconds."""
+    """The time of each of `trips` echoes of `data`, in nanoseconds."""
     if not missing():
         each = (ctypes.c_int64 * trips)()
         _call("round_trips", socket.underlying, trips, data, len(data), each)
@@ -167,7 +167,7 @@ def round_trips(socket: zmq.Socket, trips: int, data: bytes) -> list[int]:
 
 
 def drain(socket: zmq.Socket, messages: int) -> None:
-    """Receive so many messages that are there, and see that there is none more."""
+    """Receive `messages` waiting messages, and check that there are no more."""
     if missing():
         for _ in range(messages):
             socket.recv_multipart(zmq.DONTWAIT)

@@ -1,15 +1,15 @@
-"""python -m zmqstream bench: measures on this machine, and draws what was measured.
+"""python -m zmqstream bench: measures on this machine, and draws the figures.
 
-    python -m zmqstream bench                 everything: ten minutes; figures go to a JSON file
-    python -m zmqstream bench --quick         a look, about a minute
-    python -m zmqstream bench receive flood   works whose names have one of these in them
-    python -m zmqstream bench --list          what is measured, and how
-    python -m zmqstream bench --plot FOLDER   pictures (SVG) of what the JSON file has; measures
-                                              nothing, and needs matplotlib
-    python -m zmqstream bench --markdown      the file as tables; measures nothing
+    python -m zmqstream bench                 everything, in ten minutes; writes a JSON file
+    python -m zmqstream bench --quick         a short run, about a minute
+    python -m zmqstream bench receive flood   works whose names contain one of these words
+    python -m zmqstream bench --list          print what is measured, and how
+    python -m zmqstream bench --plot FOLDER   draw the JSON file's figures as SVG, without measuring
+                                              (needs matplotlib)
+    python -m zmqstream bench --markdown      print the JSON file as tables, without measuring
 
-Peers that are not installed are left out, and the table says so; pip install 'zmqstream[bench]'
-installs those that PyPI has. A C compiler adds the limit: loops in C on the same libzmq.
+The tables name the libraries that are not installed; pip install 'zmqstream[bench]' installs those
+that PyPI has. A C compiler adds the limit: loops in C on the same libzmq.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JSON = "zmqstream-bench.json"
 
 
 class Progress:
-    """A bar on stderr if that is a terminal, else a line for each work."""
+    """A progress bar on stderr if stderr is a terminal, else a line for each work."""
 
     def __init__(self, works: list[Work], rounds: int) -> None:
         self.left = sum(len(work.measures) for work in works) * (rounds + 1)
@@ -72,18 +72,19 @@ def main(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("work", nargs="*", help="part of a work's name; by default all are run")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the messages, 2 rounds")
     parser.add_argument(
-        "--quick", action="store_true", help="a look: a tenth of the messages, 2 rounds"
-    )
-    parser.add_argument(
-        "--rounds", type=int, metavar="N", help=f"of each work; by default BENCH_ROUNDS or {ROUNDS}"
+        "--rounds",
+        type=int,
+        metavar="N",
+        help=f"rounds of each work; by default BENCH_ROUNDS or {ROUNDS}",
     )
     parser.add_argument("--json", metavar="PATH", default=JSON, help=f"by default {JSON}")
     parser.add_argument(
-        "--add", action="store_true", help="keep what the file has of other works, measured here"
+        "--add", action="store_true", help="keep the file's figures of other works, measured here"
     )
-    parser.add_argument("--list", action="store_true", help="say what is measured, and stop")
-    parser.add_argument("--plot", metavar="FOLDER", help="draw what the file has, and stop")
+    parser.add_argument("--list", action="store_true", help="print what is measured, and stop")
+    parser.add_argument("--plot", metavar="FOLDER", help="draw the file's figures, and stop")
     parser.add_argument(
         "--markdown", action="store_true", help="print the file as tables, and stop"
     )
@@ -99,14 +100,14 @@ def main(arguments: list[str]) -> None:
         return
     works = selected(options.work)
     if not works:
-        parser.error("no such work; there are: " + "; ".join(work.name for work in WORKS))
+        parser.error("no such work; the works are: " + "; ".join(work.name for work in WORKS))
     if options.list:
         for work in works:
             print(f"{work.name}\n{'-' * len(work.name)}\n{work.what}\n")
         return
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     if rounds < LEAST_ROUNDS and not options.quick:
-        parser.error(f"{LEAST_ROUNDS} rounds at least: fewer show no spread (--quick for a look)")
+        parser.error(f"at least {LEAST_ROUNDS} rounds: fewer show no spread (or use --quick)")
     before = load()
     progress = Progress(works, rounds)
     results = []
@@ -122,7 +123,7 @@ def main(arguments: list[str]) -> None:
     try:
         write(options.json, results, before)
     except (OSError, report.Unreadable) as error:
-        sys.exit(f"the figures are not written: {error}")
+        sys.exit(f"cannot write the figures: {error}")
     print(f"All figures are in {options.json}")
 
 

@@ -1,4 +1,4 @@
-"""Compiles the C sources here, once for each version of them, and says why where that fails."""
+"""Compiles the C sources of this folder, once for each version of them."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def compiler() -> list[str]:
 
 
 def cache_folder() -> Path:
-    """A folder for compiled files that nobody else can write to."""
+    """A folder for compiled files to which no other user can write."""
     user = os.getuid() if hasattr(os, "getuid") else os.getlogin()
     folder = Path(tempfile.gettempdir()) / f"zmqstream-bench-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-        raise NotCompiled(f"{folder} belongs to somebody else")
+        raise NotCompiled(f"{folder} belongs to another user")
     return folder
 
 
 def compiled(source: str, *options: str) -> Path:
-    """The file that a source in this folder becomes."""
+    """Compile a source in this folder. Returns the file."""
     return compile_at(Path(__file__).with_name(source), *options)
 
 
 @functools.cache
 def compile_at(path: Path, *options: str) -> Path:
-    """The file that a source becomes."""
+    """Compile a source. Returns the file."""
     before = [*compiler(), *FLAGS]
     key = hashlib.sha256(path.read_bytes() + " ".join([*before, *options]).encode())
     result = cache_folder() / f"{path.stem}-{key.hexdigest()[:16]}"

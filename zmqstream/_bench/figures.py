@@ -1,12 +1,12 @@
-"""What is done with figures: medians, quantiles, spread, and when that is too wide."""
+"""Statistics of figures: medians, quantiles and spread."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 
-WIDE = 0.25  # a result whose middle half is wider, as a part of its median, says nothing
-CURVE = (*(i / 100 for i in range(100)), 0.995, 0.999)  # the quantiles that a curve has
+WIDE = 0.25  # the largest width of a result's middle half, as a part of its median
+CURVE = (*(i / 100 for i in range(100)), 0.995, 0.999)  # the quantiles of a curve
 
 median = statistics.median
 
@@ -24,7 +24,7 @@ def curve(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """What the middle half lies between; of one value, itself."""
+    """The limits of the middle half. Of one value, they are the value."""
     if len(values) < 2:
         return values[0], values[0]
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -39,5 +39,5 @@ def spread(values: Sequence[float]) -> float:
 
 
 def scattered(values: Sequence[float]) -> bool:
-    """Whether a result with these rounds is no result."""
+    """Whether these rounds differ too much for a result."""
     return spread(values) > WIDE

@@ -1,4 +1,4 @@
-"""What a benchmark is here: a work, done by several implementations in turn, and its floors."""
+"""A benchmark: a work that several implementations do in turn, and its floors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .peers import BLOCKING, OURS, PEERS, STREAM, C
 
 __all__ = ["BLOCKING", "OURS", "STREAM", "C"]  # and what is below
 
-QUICK = 10  # a quick run, and the warm-up of any run, does so many times less
-SECONDS = 0.25  # what a measurement of a work without a fixed n takes, about
-PROBE = 1_000  # so many times it is done to learn how often that is
+QUICK = 10  # a quick run, and the warm-up of any run, is shorter by this factor
+SECONDS = 0.25  # the duration of a measurement of a work without a fixed n
+PROBE = 1_000  # the n of the probe that finds the n for SECONDS
 TIME_LIMIT = 120  # seconds for one measurement
-PEER_TIME_LIMIT = 10  # the same for those that may be missing
+PEER_TIME_LIMIT = 10  # the same for implementations that may be missing
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 LEAST_ROUNDS = 5  # fewer show no spread
-QUICK_ROUNDS = 2  # but those of a quick run are not for conclusions
+QUICK_ROUNDS = 2  # a quick run allows no conclusions
 
 
-HUNG: dict[str, str] = {}  # peers that a time limit ended: they are not waited for again
+HUNG: dict[str, str] = {}  # peers that reached a time limit, and are not run again
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,25 @@ class Figure:
 class Measure:
     """How an implementation does a work: `function(n)` does it n times, and measures.
 
-    Without n, it is done as often as takes SECONDS, by what the warm-up has shown (its figure is
-    nanoseconds each), but at most `most` times: for what it takes to prepare.
+    Without n, it is done as often as SECONDS allow, estimated from the warm-up (its figure is then
+    nanoseconds for each time), but at most `most` times, which limits the preparation.
     """
 
     function: Callable[[int], Figure | float]
     n: int | None = None
     most: int = 2_000_000
     peer: str = ""  # the name in PEERS, where the implementation's is longer
-    quick: bool = True  # is in quick runs, too
+    quick: bool = True  # whether it is in quick runs too
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What is required of `subject`. Without a bound: only to be reported.
+    """The bound for the figure of `subject`. Without a bound, the figure is only reported.
 
     kind "speed": `against`'s figure over the subject's is at least the bound;
     kind "time": the subject's figure over `against`'s is at most the bound;
     kind "limit": the subject's figure, in its unit, is at most the bound.
-    `of`: not the figure, but what is reported beside it by that name.
+    `of`: the name of a value beside the figure, to be used instead of the figure.
     """
 
     kind: str
@@ -84,13 +84,13 @@ class Work:
     """Something to do, in as many ways as there are `measures`."""
 
     name: str
-    figure: str  # what the figure is: "per message"
-    what: str  # what is timed, what is not, and what is kept
+    figure: str  # the meaning of the figure: "per message"
+    what: str  # the description: what is timed, and what is not
     measures: dict[str, Measure]
     floors: tuple[Floor, ...] = ()
     unit: str = "ns"  # or "B", "%"
-    curve: str = ""  # what the figures' curves are
-    plot: tuple[str, float] | None = None  # the plot that its medians are in, and where: x
+    curve: str = ""  # the meaning of the figures' curves
+    plot: tuple[str, float] | None = None  # the plot of its medians, and their x
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Result:
     work: Work
     figures: dict[str, list[Figure]]
     n: dict[str, int] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)  # implementations that are not in it: why
+    missing: dict[str, str] = field(default_factory=dict)  # {missing implementation: reason}
     disturbance: float | None = None  # see Machine
     quick: bool = False
 
@@ -111,7 +111,7 @@ class Result:
         return median(self.values(name, of))
 
     def more(self, name: str) -> dict[str, float]:
-        """The medians of what is reported beside the figure."""
+        """The medians of the values beside the figure."""
         return {key: self.median(name, key) for key in self.figures[name][0].more}
 
     def curve(self, name: str) -> list[float]:
@@ -126,11 +126,11 @@ def interleave(
     quick: bool = False,
     progress: Callable[[str], None] = lambda name: None,
 ) -> Result:
-    """Measure each implementation once a round, one after another, for so many rounds.
+    """Measure each implementation once a round, one after another, for `rounds` rounds.
 
-    Neighbours in time are compared, so what the machine does meanwhile happens to all of them.
-    Before, each is warmed up with a part of a round, which is not counted. An implementation that
-    is not there, or fails, is `missing`; but what fails of zmqstream's own, or in C, is an error.
+    Measurements of a round follow each other, so other work of the machine affects all of them.
+    Each implementation is first warmed up with a part of a round, which is not counted. One that
+    is not installed or fails is `missing`. A failure of zmqstream or of C is an error.
     """
     result = Result(work, {}, quick=quick)
     for name, measure in work.measures.items():
@@ -162,13 +162,13 @@ def interleave(
                 del result.figures[name]
                 result.missing[name] = f"failed: {error or type(error).__name__}"
                 if isinstance(error, TimeoutError):
-                    HUNG[name] = f"was not done with {work.name} after {limit} seconds"
+                    HUNG[name] = f"did not finish {work.name} within {limit} seconds"
     result.disturbance = machine.disturbance()
     return result
 
 
 def warm_up(what: str, measure: Measure, quick: bool, limit: float) -> int:
-    """Do the work a little, and return how often it is to be done in each round."""
+    """Do a part of the work, and return its n for each round."""
     divisor = QUICK if quick else 1
     if measure.n is not None:
         measured(what, measure.function, max(1, measure.n // QUICK), limit)
@@ -185,8 +185,8 @@ def measured(
 ) -> Figure:
     """One measurement, with the garbage collector on, as in any program.
 
-    What lived before is frozen, so that its passes do not depend on what else the process has
-    loaded: pytest, say.
+    Older objects are frozen, so that collections do not depend on other modules in the process,
+    such as pytest.
     """
     gc.collect()
     gc.freeze()
@@ -199,17 +199,17 @@ def measured(
 
 
 class _TimeLimit(KeyboardInterrupt):
-    """What leaves every event loop; any other exception is only reported by them."""
+    """Leaves every event loop. Loops only report exceptions of other base classes."""
 
 
 @contextmanager
 def time_limit(seconds: float, what: str) -> Iterator[None]:
-    """TimeoutError if the block takes longer, wherever it hangs: a loop, libzmq or Python."""
-    if not hasattr(signal, "setitimer"):  # Windows: nothing ends what hangs
+    """Raise TimeoutError if the block takes longer, even if it hangs in a loop or in libzmq."""
+    if not hasattr(signal, "setitimer"):  # Windows has no time limit
         yield
         return
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("benchmarks run in the main thread, where signals are")
+        raise RuntimeError("benchmarks need the main thread, which gets the signals")
 
     def expired(signum: int, frame: object) -> None:
         raise _TimeLimit
@@ -219,7 +219,7 @@ def time_limit(seconds: float, what: str) -> Iterator[None]:
     try:
         yield
     except _TimeLimit:
-        raise TimeoutError(f"{what}: not done after {seconds} seconds") from None
+        raise TimeoutError(f"{what}: not finished after {seconds} seconds") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -1,4 +1,4 @@
-"""The machine that measures: what it is, and what else it does meanwhile."""
+"""The machine that measures: its description, and its other load."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = ("pyzmq", "tornado", "uvloop", "aiozmq", "pyomq")
 
 
 def environment() -> dict[str, Any]:
-    """All that another reader of the figures needs to know of where they were taken."""
+    """The description of the machine and of the software, for the readers of the figures."""
     return {
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -46,8 +46,8 @@ def load() -> float | None:
 
 
 def build() -> str:
-    """How Python was built, as far as it knows: one that was not optimised is a quarter slower.
-    Distributions may run make profile-opt on their own, as Debian does, which leaves no trace."""
+    """How Python was built, as far as it knows. Without optimisation it is a quarter slower.
+    Distributions such as Debian may run make profile-opt themselves, which leaves no trace."""
     told = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
     level = re.findall(r"-O\S", sysconfig.get_config_var("CFLAGS") or "")
     return (
@@ -82,8 +82,8 @@ def compiler_version() -> str:
 
 
 def revision() -> str:
-    """The git revision of the checkout that the package, or else the current folder, is in;
-    "+ changes" where files differ from it; empty where there is none."""
+    """The git revision of the checkout of the package, or else of the current folder. It ends with
+    "+ changes" if files differ, and is empty without a checkout."""
     for folder in (Path(zmqstream.__file__).parent, Path.cwd()):
         git = ["git", "-C", str(folder)]
         try:
@@ -104,9 +104,9 @@ def revision() -> str:
 
 
 class Machine:
-    """How much the machine did for others, from now on: it explains figures that scatter.
+    """Measures from now on how much other processes use the processors, which scatters figures.
 
-    Nothing is dropped or repeated for it.
+    No measurement is dropped or repeated because of it.
     """
 
     def __init__(self) -> None:

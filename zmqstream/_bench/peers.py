@@ -1,6 +1,6 @@
-"""Those who do the work: each class of streams, pyzmq's other interfaces, other libraries, and C.
+"""The implementations: classes of streams, pyzmq's other interfaces, other libraries, and C.
 
-Each is used as its own documentation shows. What a peer needs may be missing; its rows then say so.
+Each is used as its documentation shows. The rows of a peer whose modules are missing say so.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ PYOMQ_ASYNC = "pyomq.asyncio"
 PYOMQ_STREAM = "pyomq ZMQStream"
 ZLOOP = "czmq zloop"
 
-Go = Callable[[], None]  # notes the time, and lets the messages come
+Go = Callable[[], None]  # notes the time, and starts the messages
 
 
 class Peer:
-    """An implementation. `needs` are modules that it imports."""
+    """An implementation. `needs` are the modules that it imports."""
 
     def __init__(self, name: str, *needs: str) -> None:
         self.name = name
         self.needs = needs
 
     def missing(self) -> str:
-        """Why it cannot run here; empty: it can."""
+        """Why it cannot run here, or an empty string."""
         for module in self.needs:
             try:
                 importlib.import_module(module)
@@ -52,18 +52,18 @@ class Peer:
         return ""
 
     def socket(self, context: zmq.Context, kind: int) -> Any:
-        """A socket of its own for receive() or serve(): a zmq.Socket, or what it has instead."""
+        """A socket for receive() or serve(): a zmq.Socket, or the peer's own type."""
         return context.socket(kind)
 
     def receive(
         self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int = 1
     ) -> tuple[int, Any]:
-        """Receive n messages of `frames` frames, of which `lasts`, the very last among them, have
-        one more: when that was, and it."""
+        """Receive n messages of `frames` frames. `lasts` of them, including the last, have one
+        more frame. Returns the time of the last message, and the message."""
         raise NotImplementedError
 
     def serve(self, socket: Any) -> None:
-        """Send everything back, for ever."""
+        """Send every message back for ever."""
         raise NotImplementedError
 
 
@@ -83,7 +83,7 @@ class InC(Peer):
 
 
 class Zloop(Peer):
-    """A process of its own: works that have one start it."""
+    """A separate process, which some works start."""
 
     def missing(self) -> str:
         try:
@@ -102,7 +102,7 @@ class Blocking(Peer):
         self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int = 1
     ) -> tuple[int, Any]:
         receive = socket.recv_multipart
-        if copy:  # calls as a program would write them: an argument costs some 50 ns
+        if copy:  # call as a program would: an argument costs some 50 ns
             go()
             for _ in range(n):
                 message = receive()
@@ -123,7 +123,7 @@ class PyomqBlocking(Blocking):
 
 
 class OnLoop(Peer):
-    """What runs on an event loop. `loop` names its factory, in LOOPS."""
+    """An implementation on an event loop. `loop` is the name of its factory in LOOPS."""
 
     def __init__(self, name: str, loop: str, *needs: str) -> None:
         modules = {"uvloop": ["uvloop"], "Tornado": ["tornado"]}.get(loop, [])
@@ -161,8 +161,8 @@ class OnLoop(Peer):
 
 
 class Streams(OnLoop):
-    """A class of callback streams. stream(socket), in a coroutine, finds the loop that runs, as in
-    the classes' documentation."""
+    """A class of callback streams. stream(socket) in a coroutine uses the running loop, as in the
+    documentation of the classes."""
 
     def __init__(self, name: str, loop: str, path: str, *needs: str) -> None:
         super().__init__(name, loop, *needs)
@@ -199,8 +199,8 @@ class Streams(OnLoop):
         await asyncio.get_running_loop().create_future()
 
     async def close(self, *streams: Any) -> None:
-        """Close streams once the loop has run what they had scheduled: pyzmq's logs an error for
-        each such event that finds it closed."""
+        """Close streams after the loop has run their scheduled calls. pyzmq's class would log an
+        error for each call that finds it closed."""
         for stream in streams:
             stream.on_recv(None)
         await asyncio.sleep(0.001)
@@ -243,7 +243,7 @@ class Async(OnLoop):
 
 
 class Awaited(Async):
-    """Our streams, whose messages are awaited one by one."""
+    """zmqstream's class, with messages that are awaited one by one."""
 
     async def _receive(self, socket: Any, *arguments: Any) -> tuple[int, Any]:
         async with zmqstream.ZMQStream(socket) as stream:
@@ -358,5 +358,5 @@ def is_ours(implementation: str) -> bool:
 
 
 def is_limit(implementation: str) -> bool:
-    """What is no peer, but shows what libzmq itself needs."""
+    """Whether this is not a peer, but shows the time of libzmq itself."""
     return implementation.partition(",")[0] == C

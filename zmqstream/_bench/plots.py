@@ -1,4 +1,4 @@
-"""Pictures of what was measured, from the JSON: throughput by size, latency, idle streams."""
+"""Pictures of the figures in the JSON file: throughput by size, latency, idle streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NothingToDraw(Exception):
 
 
 def draw(document: dict[str, Any], folder: str) -> Iterator[Path]:
-    """Make each picture that there are figures for; their files."""
+    """Draw each picture for which there are figures. Yields the files."""
     pyplot.rcParams.update(
         {
             "svg.hashsalt": "zmqstream",  # the same figures give the same file
@@ -52,7 +52,7 @@ def draw(document: dict[str, Any], folder: str) -> Iterator[Path]:
             pyplot.close(figure)
         axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
         path = Path(folder, f"{name}.svg")
-        # a white ground: documents are read on dark ones, too
+        # a white background, because pages may have a dark one
         figure.savefig(
             path, bbox_inches="tight", facecolor="white", metadata={"Date": None, "Creator": None}
         )

@@ -1,4 +1,4 @@
-"""The tables in a terminal, and the same as JSON."""
+"""The figures as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .machine import environment
 from .peers import OURS, is_limit, is_ours
 
 SCHEMA = 1  # of the JSON; docs/performance.md explains it
-WAITED_LITTLE = 5  # %: a sender that waited less for room was the limit
-AS_FAST = 0.05  # a peer that is faster by no more than this part is as fast
+WAITED_LITTLE = 5  # percent: if the sender waited less for room, the sender was the limit
+AS_FAST = 0.05  # a peer that is faster by at most this part counts as equally fast
 
 
 def time_of(ns: float) -> str:
@@ -31,7 +31,7 @@ def shown(value: float, unit: str) -> str:
 
 
 def unit_of(key: str, unit: str = "ns") -> str:
-    """The unit of what is reported beside a figure, by its name."""
+    """The unit of the value `key` beside a figure."""
     return "%" if key.endswith("%") else unit
 
 
@@ -80,7 +80,7 @@ def _ratio(kind: str, value: float, unit: str) -> str:
 
 
 def _cells(name: str, unit: str, row: dict[str, Any]) -> list[str]:
-    """A comparison, as cells of a table."""
+    """A comparison as cells of a table."""
     kind, against = row["kind"], row["against"]
     says = {"speed": "x as fast as", "time": "x the figure of", "limit": "in all"}[kind]
     required = between = ""
@@ -102,7 +102,7 @@ def _cells(name: str, unit: str, row: dict[str, Any]) -> list[str]:
 
 
 def remarks(result: Result, name: str) -> list[str]:
-    """What a reader must know of a row before believing it."""
+    """What a reader must know about a row to judge it."""
     said = []
     if scattered(result.values(name)):
         said.append(f"scattered ({spread(result.values(name)):.0%})")
@@ -153,7 +153,7 @@ def _table(title: str, header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def faster(result: Result) -> list[tuple[str, float]]:
-    """The peers, C not among them, that are faster than zmqstream on its own loop, and by what."""
+    """The peers without C that are faster than zmqstream on its own loop, and their ratios."""
     if OURS not in result.figures or result.work.unit != "ns":
         return []
     ours = result.median(OURS)
@@ -179,7 +179,7 @@ def _slower(results: list[Result]) -> list[str]:
 
 
 def tables(results: list[Result]) -> str:
-    """All of it, as text."""
+    """All tables as text."""
     rounds = max((len(figures) for r in results for figures in r.figures.values()), default=0)
     title = f"Medians of {rounds} rounds, the implementations in turn within each"
     if rounds < LEAST_ROUNDS or any(result.quick for result in results):
@@ -210,13 +210,13 @@ def tables(results: list[Result]) -> str:
 
 
 def unmet(results: list[Result]) -> int:
-    """How many floors are not met."""
+    """The number of floors that are not met."""
     rows = [compare(result, floor) for result in results for floor in result.work.floors]
     return sum(row["met"] is False for row in rows)
 
 
 def as_json(results: list[Result], load: float | None = None) -> dict[str, Any]:
-    """The document. `load`: the load average before."""
+    """The JSON document. `load` is the load average before the run."""
     return {
         "schema": SCHEMA,
         "environment": environment(),
@@ -256,11 +256,11 @@ def _work(result: Result, load: float | None) -> dict[str, Any]:
 
 
 class Unreadable(Exception):
-    """What is wrong with a file that should have figures."""
+    """Why a file cannot be read as figures."""
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The document in a file, if it is one of ours."""
+    """The document in a file. Raises Unreadable if it is not one of this program."""
     try:
         document = json.loads(Path(path).read_text())
     except OSError as error:
@@ -279,7 +279,7 @@ def write_json(path: str | Path, results: list[Result], load: float | None = Non
 
 
 def add_json(path: str | Path, results: list[Result], load: float | None = None) -> None:
-    """Put results into a file that has those of other works, from the same environment."""
+    """Add results to a file with those of other works from the same environment."""
     fresh = as_json(results, load)
     if Path(path).exists():
         document = read_json(path)

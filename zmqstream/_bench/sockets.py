@@ -1,4 +1,4 @@
-"""Contexts, queues filled beforehand, and processes beside this one; all cleaned up."""
+"""Contexts, filled queues and other processes, which are all cleaned up."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ except ImportError:  # Windows, which has no such limit
     resource = None
 
 
-# Python's -m and -c import from the current folder first: in this one is our own zmqstream, not the
-# sources of the checkout that the user may be in.
+# Python's -m and -c import from the current folder first. This folder has the zmqstream of this
+# process, not the sources of the user's current checkout.
 ROOT = Path(zmqstream.__file__).resolve().parents[1]
 
 
 @contextmanager
 def new_context(max_sockets: int = 1000) -> Iterator[zmq.Context]:
-    """A context; at the end its sockets are closed and what they had to send is dropped."""
+    """A context. At its end the sockets are closed, and unsent messages dropped."""
     allow_descriptors(max_sockets + 100)
     context = zmq.Context()
     context.set(zmq.MAX_SOCKETS, max_sockets)
@@ -40,7 +40,7 @@ def new_context(max_sockets: int = 1000) -> Iterator[zmq.Context]:
 
 
 def allow_descriptors(count: int) -> None:
-    """Have this process open so many descriptors: every socket has one, even when inproc."""
+    """Let this process open `count` descriptors. Every socket has one, even for inproc."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -63,16 +63,16 @@ def unbounded_pair(context: zmq.Context) -> tuple[zmq.Socket, zmq.Socket]:
 
 @contextmanager
 def filled_queue(messages: int, frames: int, size: int) -> Iterator[zmq.Socket]:
-    """A PULL with so many messages waiting; their sender stays connected.
+    """A PULL with `messages` waiting messages. Their sender stays connected.
 
-    The last has a frame more, by which a callback knows it without having to count: counting
-    makes an int for each message, and would be a third of what is measured.
+    The last message has one more frame, so a callback can recognise it without counting. To count
+    would create an int for each message, which is a third of the measured time.
     """
     with new_context() as context:
         push, pull = unbounded_pair(context)
         climit.flood([push], messages, frames, b"x" * size)
         yield pull
-        assert not push.closed  # and so it was kept, too
+        assert not push.closed  # this reference also keeps the socket alive
 
 
 @contextmanager
@@ -86,13 +86,13 @@ def new_endpoint(transport: str) -> Iterator[str]:
 
 
 def endpoint_of(socket: object) -> str:
-    """The last that a socket was bound to: pyzmq's is bytes, pyomq's may be a str."""
+    """The last endpoint of a socket. pyzmq has bytes, pyomq may have a str."""
     found = socket.last_endpoint
     return found.decode() if isinstance(found, bytes) else found
 
 
 class Process:
-    """A process that prints lines and is told some; killed at the end, whatever happens."""
+    """A process that prints and reads lines. It is killed at the end in any case."""
 
     def __init__(self, *command: str) -> None:
         path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -129,7 +129,7 @@ class Process:
 
 
 class Child(Process):
-    """child.py in another process, in one of its roles."""
+    """child.py in another process, with one of its roles."""
 
     def __init__(self, *arguments: str) -> None:
         super().__init__(sys.executable, "-m", f"{__package__}.child", *arguments)

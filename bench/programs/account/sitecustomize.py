@@ -1,18 +1,18 @@
-"""Whose the processor time of a program is. First in PYTHONPATH, it is imported as Python starts.
+"""Accounts for a program's processor time. Python imports it from PYTHONPATH as it starts.
 
 Each thread that uses a loop, pyzmq's ZMQStream or Jupyter's sessions has an account: its processor
-time so far, by owner. The owner changes where one calls another, and only there is a clock read, so
-that what is measured is hardly changed:
+time so far, by owner. A clock is read only where one owner calls another, so the accounts hardly
+change the time that they measure. The owners are:
 
-    loop        asyncio's iteration, without what it calls
+    loop        asyncio's iteration, without its callbacks
     poll        its poll
-    stream      ZMQStream's methods, with what they have the loop do (add_callback)
-    socket      the calls of pyzmq's sockets that ZMQStream makes
+    stream      ZMQStream's methods, and the callbacks that they add to the loop (add_callback)
+    socket      ZMQStream's calls of pyzmq's sockets
     messages    JSON, signing and identities: jupyter_client's Session
-    program     everything else, so also what Tornado has between asyncio and a callback
+    program     everything else, including Tornado's code between asyncio and a callback
 
-and beside it, what the loop has called: `callbacks` in all, and `of streams` those in which a
-ZMQStream was the first to be called.
+An account also counts the loop's calls: `callbacks` is all of them, and `of streams` those that
+called a ZMQStream first.
 
 On SIGUSR2 the process sends the sum of its accounts to the socket ACCOUNT_SOCKET.
 """
@@ -40,7 +40,7 @@ class Account(threading.local):
         self.owner = "program"
         self.since = thread_time_ns()
         self.spent = collections.Counter()
-        self.first = False  # whether the loop's callback has called nobody yet
+        self.first = False  # whether the loop's callback has not called another owner yet
         accounts.append(self.spent)
 
     def change(self, owner):
