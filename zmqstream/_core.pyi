@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import selectors
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from typing import Any, Literal, Protocol, TypeVar, final, overload
+from typing import Any, Literal, TypeVar, final, overload
 
 import zmq
 from typing_extensions import Buffer, Self, disjoint_base
@@ -19,9 +19,6 @@ _OnFramesBatch = Callable[[list[list[zmq.Frame]]], object] | None
 _OnEitherBatch = Callable[[list[list[bytes]] | list[list[zmq.Frame]]], object] | None
 _OnEvent = Callable[[dict[str, Any]], object]
 _OnSend = Callable[[list[Any], Any], object] | None  # message, status
-
-class _Monitor(Protocol):
-    def close(self) -> object: ...
 
 libzmq_version: tuple[int, int, int]
 
@@ -207,7 +204,7 @@ class Stream(Source):
     @property
     def socket(self) -> zmq.Socket[bytes]: ...  # None when closed
     def _open_socket(self) -> zmq.Socket[bytes]: ...
-    def _set_monitor(self, monitor: _Monitor | None) -> None: ...
+    def _set_monitor(self, monitor: Any) -> None: ...
     def close(self, linger: int | None = None) -> None: ...
     def closed(self) -> bool: ...
     def set_close_callback(self, callback: Callable[[], object] | None) -> None: ...
@@ -220,11 +217,7 @@ class Stream(Source):
 @final
 class SocketHandler(Source):
     def __init__(
-        self,
-        socket: zmq.Socket[Any],
-        reactor: Reactor,
-        callback: Callable[[Any, int], object],
-        mask: int,
+        self, socket: zmq.Socket[Any], reactor: Reactor, callback: Callable[..., object], mask: int
     ) -> None: ...
     def update(self, mask: int) -> None: ...
     def close(self) -> None: ...

@@ -214,7 +214,7 @@ class ZMQStream(_core.Stream):
 
         aclose() awaits the coroutines of callbacks, which may still send. Then it waits until
         libzmq has accepted all queued messages, and calls close(). If aclose() is cancelled, it
-        closes the stream at once.
+        closes the stream at once. Raises ValueError if `timeout` is negative or not a number.
 
         Parameters
         ----------
@@ -227,11 +227,6 @@ class ZMQStream(_core.Stream):
         -------
         int
             The number of messages that libzmq did not accept.
-
-        Raises
-        ------
-        ValueError
-            `timeout` is not a number of at least 0.
         """
         import asyncio
 

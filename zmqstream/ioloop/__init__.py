@@ -7,8 +7,7 @@
     stream.on_recv(stream.send_multipart)
     loop.start()
 
-An IOLoop is a thin facade of an asyncio loop, `IOLoop.asyncio_loop`, which is an EventLoop by
-default.
+An IOLoop is a facade of an asyncio loop, `IOLoop.asyncio_loop`, by default an EventLoop.
 """
 
 from __future__ import annotations

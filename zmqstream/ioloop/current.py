@@ -25,8 +25,5 @@ def current_loop() -> Any:
 
 
 def install() -> None:
-    """Make IOLoop.current() the current loop of Tornado and asyncio in this thread, too.
-
-    If they have a current loop already, IOLoop.current() is a facade of it, and nothing changes.
-    """
+    """Make IOLoop.current() the loop of Tornado and asyncio too, if this thread has none yet."""
     IOLoop.current()

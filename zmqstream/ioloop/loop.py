@@ -143,10 +143,7 @@ class IOLoop:
         self.asyncio_loop.run_forever()
 
     def stop(self) -> None:
-        """Make start() return when the callbacks that are ready now have run.
-
-        Other threads call `add_callback(loop.stop)` instead.
-        """
+        """Make start() return after the ready callbacks. Threads use `add_callback(loop.stop)`."""
         self.asyncio_loop.stop()
 
     def running(self) -> bool:
@@ -342,10 +339,7 @@ class IOLoop:
         *args: Any,
         **kwargs: Any,
     ) -> object:
-        """Call `callback` at `deadline`: a time of time(), or a timedelta from now.
-
-        Returns a handle for remove_timeout(). Raises TypeError for any other `deadline`.
-        """
+        """Like call_at(). `deadline` may also be a timedelta, which is the time from now."""
         if isinstance(deadline, datetime.timedelta):
             return self.call_later(deadline.total_seconds(), callback, *args, **kwargs)
         if isinstance(deadline, numbers.Real):
@@ -357,10 +351,7 @@ class IOLoop:
         timeout.cancel()  # type: ignore[attr-defined]
 
     def handle_callback_exception(self, callback: Callable[..., Any]) -> None:
-        """Report the exception that `callback` raised and that is being handled.
-
-        A subclass may override it.
-        """
+        """Report the exception of `callback` that is being handled. May be overridden."""
         self.asyncio_loop.call_exception_handler(
             {"message": f"Exception in callback {callback!r}", "exception": sys.exc_info()[1]}
         )
