@@ -33,7 +33,8 @@ Send messages to PULL sockets, to each in turn, as fast as they accept them.
     {{prog}} push --connect tcp://127.0.0.1:5555 --rate 10 --duration 60
     tail -f log | {{prog}} push --connect tcp://127.0.0.1:5555 --stdin
 
-The command waits for a peer. At the end it waits until all messages have been sent. {_ENDS}
+The command waits for a peer. At the end it waits until all messages have been sent.
+{_ENDS}
 """,
     "pull": f"""\
 Receive messages of PUSH sockets, and count or print them.
@@ -53,7 +54,8 @@ Publish messages to all subscribers.
     seq 10 | {{prog}} pub --bind tcp://127.0.0.1:5556 --wait --stdin
 
 Without --wait the command publishes at once, and subscribers that connect later miss messages.
-ZeroMQ drops messages for a slow subscriber: use --rate to avoid losses. {_ENDS}
+ZeroMQ drops messages for a slow subscriber: use --rate to avoid losses.
+{_ENDS}
 """,
     "sub": f"""\
 Subscribe, and count or print published messages.
@@ -70,7 +72,8 @@ Send every message back to the REQ, DEALER or ROUTER socket that sent it.
     {{prog}} echo --bind tcp://127.0.0.1:5557
     {{prog}} echo --bind tcp://127.0.0.1:5557 --bind ipc:///tmp/echo --count 1000
 
-ZeroMQ drops replies to a peer that does not receive them. {_ENDS}
+ZeroMQ drops replies to a peer that does not receive them.
+{_ENDS}
 """,
 }
 
