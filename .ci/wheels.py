@@ -1,9 +1,9 @@
-"""A wheel's extension is small and stripped, and has and needs no libzmq: wheels.py WHEEL...
+"""Check that a wheel is small, and has one stripped extension that needs no libzmq: wheels.py FILE.
 
-The libraries that it needs are looked up with the system's own tool; on Windows that is left out.
+The system's own tool shows what the extension needs. On Windows this is left out.
 """
 
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,43 +11,25 @@ import zipfile
 from pathlib import Path
 
 LIMIT = 1 << 20  # bytes, of a wheel
-SYSTEM = ("libc.", "libdl.", "libpthread.", "ld-linux", "libSystem.")  # what an extension may need
-TOOLS = {"linux": ["readelf", "--dynamic"], "darwin": ["otool", "-L"]}
+SYSTEM = ("libc.", "libdl.", "libpthread.", "ld-linux", "libSystem.")  # what it may need
+TOOLS = {  # and how the output shows a library that is needed, or a table of symbols
+    "linux": (["readelf", "--dynamic", "--sections"], r"\(NEEDED\).*\[(.*)\]|(\.symtab)"),
+    "darwin": (["otool", "-L"], r"^\t(?:\S*/)?(\S+)()"),
+}
 
-
-def fail(text):
-    sys.exit(f"{wheel}: {text}")
-
-
-def output(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def needed(library):
-    """The libraries that the system will look for when it loads this one; None: who knows."""
-    tool = TOOLS.get(sys.platform)
-    if tool is None or shutil.which(tool[0]) is None:
-        return None
-    lines = output(*tool, str(library)).splitlines()
-    if tool[0] == "readelf":
-        return [line.rpartition("[")[2].rstrip("]") for line in lines if "(NEEDED)" in line]
-    return [Path(line.split()[0]).name for line in lines[1:]]
-
-
-for wheel in sys.argv[1:]:
-    size = Path(wheel).stat().st_size
-    if size >= LIMIT:
-        fail(f"{size} bytes, and may have {LIMIT}")
-    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
-        names = archive.namelist()
-        binary = (".so", ".pyd", ".dll", ".dylib")
-        libraries = [name for name in names if name.endswith(binary) or ".so." in name]
-        if len(libraries) != 1 or not libraries[0].startswith("zmqstream/_core."):
-            fail(f"not one extension, but {libraries}")
-        extension = Path(archive.extract(libraries[0], folder))
-        needs = needed(extension)
-        if foreign := [name for name in needs or () if not name.startswith(SYSTEM)]:
-            fail(f"{libraries[0]} needs {foreign}")
-        if sys.platform == "linux" and ".symtab" in output("readelf", "--sections", str(extension)):
-            fail(f"{libraries[0]} is not stripped")
-    print(f"{Path(wheel).name}: {size / 1024:.0f} KiB, needs {needs}")
+wheel = Path(sys.argv[1])
+size = wheel.stat().st_size
+if size >= LIMIT:
+    sys.exit(f"{wheel}: {size} bytes; the limit is {LIMIT}")
+with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+    binaries = [name for name in archive.namelist() if re.search(r"\.(so|pyd|dll|dylib)\b", name)]
+    if len(binaries) != 1 or not binaries[0].startswith("zmqstream/_core."):
+        sys.exit(f"{wheel}: not one extension, but {binaries}")
+    needs = []
+    if sys.platform in TOOLS:
+        tool, shown = TOOLS[sys.platform]
+        output = subprocess.check_output([*tool, archive.extract(binaries[0], folder)], text=True)
+        needs = [library or table for library, table in re.findall(shown, output, re.M)]
+if foreign := [name for name in needs if not name.startswith(SYSTEM)]:
+    sys.exit(f"{wheel}: {binaries[0]} has or needs {foreign}")
+print(f"{wheel.name}: {size >> 10} KiB, needs {needs or 'nothing that could be seen'}")
