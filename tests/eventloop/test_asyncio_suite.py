@@ -34,7 +34,7 @@ def check(report):
     ],
 )
 def test_module(module, what, at_least, poller, monkeypatch):
-    """All of them with `selectors`, and with streams on each loop, take longer: see .ci/run."""
+    """All of them with `selectors`, and streams on each loop, take longer: `tox run -e asyncio`."""
     monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
     if module == "test_events" and poller == "selectors":
         module, at_least = "test_events.EPollEventLoopTests", 70
