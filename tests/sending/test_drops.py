@@ -52,6 +52,25 @@ def test_a_drop_is_told_to_the_callback_of_its_own_send(backend):
     assert told == [([b"0"], MessageDropped)]
 
 
+def test_a_drop_in_a_thread_is_told_to_the_callback_of_its_own_send(backend, expected_log):
+    """Also where later messages of that thread, which nobody will hear of, have taken its place."""
+    stream, _ = backend.stalled(high=1, policy="drop_oldest")
+    told = backend.recorder()
+
+    def send():
+        stream.send(b"0", callback=lambda message, status: told.append((message, type(status))))
+        stream.send(b"1")
+        stream.send(b"2")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    sender.join(20)
+    backend.wait(told)
+    assert told == [([b"0"], MessageDropped)]
+    assert (stream.stats().dropped, stream.stats().queued) == (2, 1)
+    expected_log("messages are dropped")
+
+
 @pytest.mark.parametrize("policy", ["drop_newest", "drop_oldest"])
 def test_drops_that_nobody_is_told_of_are_logged_once_until_there_is_room(
     backend, policy, expected_log

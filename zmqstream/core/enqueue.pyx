@@ -174,13 +174,16 @@ cdef int close_for_senders(Stream self) except -1:
 cdef int collect_mail(Stream self) except -1:
     """Move what other threads have sent into the outbox."""
     cdef object letters, frames
+    cdef list unreported
     cdef Delivery delivery
     cdef Py_ssize_t size, dropped
     cdef int flags
-    letters, dropped = self.mailbox.take()
+    letters, dropped, unreported = self.mailbox.take()
     if dropped:
         self.counts.dropped += dropped
         log_drop(self)
+    for frames, _, _, delivery in unreported:
+        drop(self, frames, delivery)
     while letters:
         frames, size, flags, delivery = letters.popleft()
         try:

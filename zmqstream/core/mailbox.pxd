@@ -11,7 +11,8 @@ cdef class Mailbox:
     cdef object letters         # a deque of (frames, size, flags, Delivery)
     cdef readonly Py_ssize_t count   # of them
     cdef readonly int64_t size  # bytes of their frames
-    cdef Py_ssize_t dropped     # letters dropped here since the last take()
+    cdef Py_ssize_t dropped     # letters dropped here since the last take(), which had no Delivery
+    cdef list unreported        # likewise, those that had one: their drop may have to be reported
     cdef readonly bint has_mail  # letters, or drops: take() is due
     cdef bint is_shut
 

@@ -5,7 +5,9 @@
 # whoever waits for it waits for some nanoseconds, and never for itself.
 #
 # A mailbox holds no more than the limits of the outbox allow, as far as a drop need not be reported
-# to anybody. What must be reported is dropped, and reported, when it is moved into the outbox.
+# to anybody. A letter that is not `quiet` is always accepted: it is dropped when it is moved into the
+# outbox. A later letter may still push it out here. Then take() returns it, so that its drop is
+# reported.
 
 
 @cython.final
@@ -14,6 +16,7 @@ cdef class Mailbox:
 
     def __cinit__(self):
         self.letters = deque()
+        self.unreported = []
         self.lock = PyThread_allocate_lock()
         if self.lock is NULL:
             raise MemoryError("no memory for a lock")
@@ -51,10 +54,13 @@ cdef class Mailbox:
             while quiet and self.exceeds(outbox, self.count, self.size + size):
                 # the oldest here; whatever is in the outbox will be dropped for this one, too
                 oldest = <tuple> self.letters.popleft()
-                gone.append(oldest)
                 self.count -= 1
                 self.size -= <Py_ssize_t> oldest[1]
-                self.dropped += 1
+                if oldest[3] is None:
+                    self.dropped += 1
+                    gone.append(oldest)
+                else:
+                    self.unreported.append(oldest)
         self.letters.append(letter)
         self.count += 1
         self.size += size
@@ -65,16 +71,21 @@ cdef class Mailbox:
         return count > 0 and (count + 1 > outbox.high or size > outbox.high_bytes)
 
     cpdef tuple take(self):
-        """All letters, oldest first, and how many were dropped since the last time."""
+        """All letters, oldest first; and what was dropped since the last time.
+
+        The second value counts dropped letters without a Delivery. The third lists those with one.
+        """
         cdef object fresh = deque(), letters
+        cdef list none = [], unreported
         cdef Py_ssize_t dropped
         PyThread_acquire_lock(self.lock, WAIT_LOCK)
         letters, self.letters = self.letters, fresh
         dropped, self.dropped = self.dropped, 0
+        unreported, self.unreported = self.unreported, none
         self.count = self.size = 0
         self.has_mail = False
         PyThread_release_lock(self.lock)
-        return letters, dropped
+        return letters, dropped, unreported
 
     cpdef int shut(self) except -1:
         """Refuse letters from now on."""
