@@ -72,19 +72,25 @@ cdef class Outbox:
     cpdef int park(self, bytes peer) except -1:
         """Move the oldest message of the ring to those that wait for `peer` to have room."""
         cdef Entry *entry
-        cdef Ring parked
         cdef int64_t first = self.ring.first
-        if self.parked is None:
-            self.parked = {}
-        parked = self.parked.get(peer)
+        cdef Delivery delivery = self.ring.first_delivery()
+        cdef dict empty = {} if self.parked is None else None
+        cdef Ring parked = None if self.parked is None else self.parked.get(peer)
         if parked is None:
             parked = Ring()
             parked.peer = peer
-            if self.ring.first != first or peer in self.parked:
-                return 0  # the garbage collector ran, and with it user code that sends
+        if delivery is not None and parked.deliveries is None:
+            parked.make_deliveries()
+        # The garbage collector may have run until here, and with it user code that sends.
+        if self.ring.first != first:
+            return 0
+        if self.parked is None:
+            self.parked = empty
+        elif self.parked.get(peer, parked) is not parked:
+            return 0
         entry = self.ring.oldest()
         # before it leaves the ring: memory may be short
-        parked.push(<object> entry.frames, entry.size, entry.flags, self.ring.first_delivery())
+        parked.push(<object> entry.frames, entry.size, entry.flags, delivery)
         self.parked[peer] = parked
         self.parked_count += 1
         self.ring.take_delivery()
@@ -100,14 +106,17 @@ cdef class Outbox:
 
     cpdef list parked_peers(self):
         """Peers with parked messages: those first that wait for their turn to be tried."""
-        cdef list peers = list(self.parked)
-        cdef Py_ssize_t first = peers.index(self.next_parked) if self.next_parked in self.parked else 0
+        cdef dict parked = self.parked  # held: clear() may drop it while a list is allocated
+        cdef list peers = list(parked)
+        cdef Py_ssize_t first = peers.index(self.next_parked) if self.next_parked in parked else 0
         return peers[first:] + peers[:first]
 
     cpdef Ring oldest_ring(self):
         """Whose oldest message is dropped first: that of the peer that has been without room longest."""
+        cdef Ring ring
         if self.parked_count:
-            return next(iter(self.parked.values()))
+            for ring in self.parked.values():  # allocates nothing, as next(iter()) would
+                return ring
         return self.ring
 
     # -- limits ---------------------------------------------------------------------------------
@@ -145,15 +154,21 @@ cdef class Outbox:
 
     cpdef int add_deadline(self, Delivery delivery) except -1:
         """The message of `delivery`, which is about to be put, has a deadline."""
+        cdef tuple entry, each
+        cdef list waiting = []
         self.serial += 1
+        entry = (delivery.deadline, self.serial, delivery)
+        # The garbage collector may have run until here, and with it user code that sends.
         if self.deadlines is None:
-            self.deadlines = []
+            self.deadlines = waiting
         elif len(self.deadlines) >= self.most_deadlines:
-            waiting = [entry for entry in self.deadlines if (<Delivery> entry[2]).ring is not None]
+            for each in self.deadlines:
+                if (<Delivery> each[2]).ring is not None:
+                    waiting.append(each)
             heapify(waiting)
             self.deadlines = waiting
             self.most_deadlines = max(STALE_DEADLINES, 2 * len(waiting))
-        heappush(self.deadlines, (delivery.deadline, self.serial, delivery))
+        heappush(self.deadlines, entry)
         return 0
 
     cpdef int64_t next_deadline(self) except -1:

@@ -155,12 +155,13 @@ cdef class Ring:
     cdef int compact(self) except -1:
         """Remove the tombstones."""
         cdef int64_t first = self.first
-        cdef Py_ssize_t count = self.count, kept = 0, seen = 0, i
+        cdef Py_ssize_t count = self.count, tombstones = self.tombstones, kept = 0, seen = 0, i
         cdef Entry *entry
         cdef Delivery delivery
-        cdef list waiting = [delivery for delivery in list(self.deliveries) if delivery.ring is self]
-        cdef object deliveries = deque(waiting)
-        if self.first != first or self.count != count:
+        cdef object deliveries = self.deliveries  # held: another compaction may replace it
+        cdef list waiting = [delivery for delivery in list(deliveries) if delivery.ring is self]
+        deliveries = deque(waiting)
+        if self.first != first or self.count != count or self.tombstones != tombstones:
             return 0  # user code ran: the next cancel() tries again
         for i in range(count):
             entry = &self.entries[(self.head + i) & (self.capacity - 1)]
