@@ -9,7 +9,7 @@ cdef class Callback:
 @cython.final
 cdef class Receiver:
     cdef readonly object function
-    cdef object context         # the contextvars context of its registration
+    cdef readonly object context  # the contextvars context of its registration
     cdef bint with_owner        # called with its owner as first argument
     cdef bint copy              # frames are bytes, not zmq.Frame
     cdef Py_ssize_t batch       # called with a list of so many messages at most; 0: with one message
@@ -22,19 +22,19 @@ cdef class CallbackRunner:
     cdef readonly bint debug    # debug mode: slow callbacks are logged
     cdef readonly bint timing   # callbacks are timed, for debug mode or...
     cdef bint timed_for_stats   # ...for statistics
-    cdef int64_t callback_ns    # the time they took
+    cdef readonly int64_t callback_ns  # the time they took
     cdef set tasks              # of coroutine callbacks, until they end; None: never any
     cdef set bounded            # likewise, of a receiver with max_concurrency
     cdef int starting           # coroutines of that one whose task is being made
 
-    cdef int open(self, object loop, bint debug) noexcept
-    cdef int time_for_stats(self, bint enabled) noexcept
-    cdef int call(self, Callback callback, tuple args, object owner, bint raising) except -1
+    cpdef int open(self, object loop, bint debug) noexcept
+    cpdef int time_for_stats(self, bint enabled) noexcept
+    cpdef int call(self, Callback callback, tuple args, object owner, bint raising) except -1
     cdef int account(self, int64_t began, str what, object function, object owner) except -1
-    cdef int returned(self, object result, object function, object owner) except -1
-    cdef object start(self, object result, object function, object owner)
+    cpdef int returned(self, object result, object function, object owner) except -1
+    cpdef object start(self, object result, object function, object owner)
     cdef bint is_full(self, Py_ssize_t max_concurrency) noexcept
-    cdef object start_bounded(self, object result, object function, object owner)
-    cdef int task_ended(self, object task, object owner) except -1
-    cdef set alive(self)
-    cdef int cancel_bounded(self) except -1
+    cpdef object start_bounded(self, object result, object function, object owner)
+    cpdef int task_ended(self, object task, object owner) except -1
+    cpdef set alive(self)
+    cpdef int cancel_bounded(self) except -1

@@ -63,17 +63,17 @@ cdef class Receiver:
 cdef class CallbackRunner:
     """Calls user code, times it, reports what it raises, and keeps its tasks."""
 
-    cdef int open(self, object loop, bint debug) noexcept:
+    cpdef int open(self, object loop, bint debug) noexcept:
         self.loop = loop
         self.debug = self.timing = debug
         return 0
 
-    cdef int time_for_stats(self, bint enabled) noexcept:
+    cpdef int time_for_stats(self, bint enabled) noexcept:
         self.timed_for_stats = enabled
         self.timing = enabled or self.debug
         return 0
 
-    cdef int call(self, Callback callback, tuple args, object owner, bint raising) except -1:
+    cpdef int call(self, Callback callback, tuple args, object owner, bint raising) except -1:
         """Call it; with `raising`, what it raises is the caller's."""
         cdef object result, failure = None
         cdef object context = callback.context.copy()  # it may be entered already, further out
@@ -110,7 +110,7 @@ cdef class CallbackRunner:
 
     # -- coroutine callbacks --------------------------------------------------------------------
 
-    cdef int returned(self, object result, object function, object owner) except -1:
+    cpdef int returned(self, object result, object function, object owner) except -1:
         """A callback returned `result`. If it can be awaited, a task does so, and is kept."""
         cdef object task
         if not is_awaitable(result):
@@ -120,13 +120,10 @@ cdef class CallbackRunner:
             if self.tasks is None:
                 self.tasks = set()
             self.tasks.add(task)
-            task.add_done_callback(functools.partial(self._task_ended, owner))
+            task.add_done_callback(functools.partial(self.task_ended, owner=owner))
         return 0
 
-    def _task_ended(self, owner, task):
-        self.task_ended(task, owner)
-
-    cdef object start(self, object result, object function, object owner):
+    cpdef object start(self, object result, object function, object owner):
         """A task that awaits what a callback returned; None if that failed, which is reported."""
         cdef object failure
         try:
@@ -141,7 +138,7 @@ cdef class CallbackRunner:
         return max_concurrency > 0 and (
             self.starting + (0 if self.bounded is None else len(self.bounded)) >= max_concurrency)
 
-    cdef object start_bounded(self, object result, object function, object owner):
+    cpdef object start_bounded(self, object result, object function, object owner):
         """As start(), for a receiver with max_concurrency."""
         cdef object task
         self.starting += 1  # an eager task runs here, and may receive
@@ -155,7 +152,7 @@ cdef class CallbackRunner:
             self.bounded.add(task)
         return task
 
-    cdef int task_ended(self, object task, object owner) except -1:
+    cpdef int task_ended(self, object task, object owner) except -1:
         """A task has ended: report what it raised."""
         cdef object error
         for tasks in (self.tasks, self.bounded):
@@ -167,10 +164,10 @@ cdef class CallbackRunner:
             report(self.loop, "a coroutine callback", owner, task, error)
         return 0
 
-    cdef set alive(self):
+    cpdef set alive(self):
         return (self.tasks or set()) | (self.bounded or set())
 
-    cdef int cancel_bounded(self) except -1:
+    cpdef int cancel_bounded(self) except -1:
         """Cancel the bounded coroutines, but not the one that runs."""
         if self.bounded and not self.loop.is_closed():
             current = asyncio.current_task(self.loop)

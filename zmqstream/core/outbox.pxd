@@ -10,7 +10,7 @@ cdef class Outbox:
     cdef readonly Ring ring
     cdef readonly dict parked   # {routing id: Ring} of peers without room; None: never any
     cdef readonly Py_ssize_t parked_count      # messages in `parked`
-    cdef bytes next_parked      # the peer to be tried first next time; None, or gone: the first
+    cdef public bytes next_parked  # the peer to be tried first next time; None, or gone: the first
     cdef readonly Py_ssize_t queued            # messages that wait, in `ring` and in `parked`
     cdef readonly int64_t queued_bytes
     cdef readonly Py_ssize_t peak_queued
@@ -21,13 +21,13 @@ cdef class Outbox:
     cdef Policy policy
     cdef readonly bint above_high  # it was above `high`, and has not fallen to `low` since
     cdef bint drop_logged       # a drop was logged since then
-    cdef list deadlines         # a heap of (deadline, serial, Delivery); None: empty
+    cdef readonly list deadlines  # a heap of (deadline, serial, Delivery); None: empty
     cdef Py_ssize_t most_deadlines  # messages that have left are removed from a heap of this size
     cdef int64_t serial         # of the last one
 
     cpdef int put(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1
     cpdef object take(self, Ring ring)
-    cdef int discard(self, Ring ring) except -1
+    cpdef int discard(self, Ring ring) except -1
     cpdef object cancel(self, Delivery delivery)
     cpdef int park(self, bytes peer) except -1
     cdef int unparked(self, Ring ring) except -1
@@ -38,7 +38,7 @@ cdef class Outbox:
         Policy policy) except -1
     cpdef bint has_limits(self)
     cpdef bint is_full(self, Py_ssize_t size)
-    cdef int check_high(self) noexcept
+    cpdef int check_high(self) noexcept
     cpdef bint fell_to_low(self)
     cpdef int add_deadline(self, Delivery delivery) except -1
     cpdef int64_t next_deadline(self) except -1

@@ -45,7 +45,7 @@ cdef class Outbox:
             self.unparked(ring)
         return frames
 
-    cdef inline int discard(self, Ring ring) except -1:
+    cpdef inline int discard(self, Ring ring) except -1:
         """As take(): without the frames."""
         cdef PyObject *frames
         self.queued -= 1
@@ -137,7 +137,7 @@ cdef class Outbox:
         return self.queued > 0 and (
             self.queued + 1 > self.high or self.queued_bytes + size > self.high_bytes)
 
-    cdef inline int check_high(self) noexcept:
+    cpdef inline int check_high(self) noexcept:
         """To be called when a message was put that counts: see whether it is above `high`."""
         if self.queued > self.high or self.queued_bytes > self.high_bytes:
             self.above_high = True

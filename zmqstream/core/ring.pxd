@@ -15,13 +15,13 @@ cdef class Delivery:            # what few messages carry beside their frames
     cdef readonly Ring ring     # where the message waits; None: it has left
     cdef int64_t place          # which one it is there, counted from the ring's first message ever
 
-    cdef int release(self) noexcept
+    cpdef int release(self) noexcept
 
 
 @cython.final
 cdef class Ring:
     cdef Entry *entries
-    cdef Py_ssize_t capacity    # a power of two, or 0
+    cdef readonly Py_ssize_t capacity  # a power of two, or 0
     cdef Py_ssize_t head        # index of the oldest entry
     cdef readonly Py_ssize_t count       # entries: messages, and tombstones between them
     cdef readonly Py_ssize_t tombstones

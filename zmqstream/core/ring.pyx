@@ -24,7 +24,7 @@ cdef class Delivery:
         self.tracker = tracker
         self.deadline = deadline
 
-    cdef int release(self) noexcept:
+    cpdef int release(self) noexcept:
         """Drop what it refers to: a compacted ring's tombstone may keep the Delivery for long."""
         self.callback = self.next_part = None
         self.tracker = self.awaited = None

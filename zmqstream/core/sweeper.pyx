@@ -19,7 +19,7 @@ cdef class Sweeper:
         self.epoch = 1
         self.touched = []
 
-    cdef double wait(self, list sources, int64_t now) noexcept:
+    cpdef double wait(self, list sources, int64_t now) noexcept:
         """Seconds until a sweep is due; -1: none is."""
         cdef PyObject *source  # borrowed: this is done before every poll
         cdef Py_ssize_t i
@@ -36,11 +36,11 @@ cdef class Sweeper:
             return -1
         return max(0, self.swept_at + SWEEP_NS - now) * 1e-9
 
-    cdef inline bint overdue(self, int64_t now) noexcept:
+    cpdef inline bint overdue(self, int64_t now) noexcept:
         """Whether the last sweep is so long ago that a busy loop must sweep, too."""
         return now >= self.swept_at + SWEEP_NS
 
-    cdef int sweep(self, list sources, Py_ssize_t most) except -1:
+    cpdef int sweep(self, list sources, Py_ssize_t most) except -1:
         """Look at `most` sources at most; the next call goes on with the others."""
         cdef Py_ssize_t stop
         # From the last to the first: when a source goes, the last one takes its place. So a source may
@@ -59,7 +59,7 @@ cdef class Sweeper:
             self.swept_at = zs_now()
         return 0
 
-    cdef int sweep_touched(self) except -1:
+    cpdef int sweep_touched(self) except -1:
         cdef Source source
         while self.touched:
             source = self.touched.pop()
@@ -67,7 +67,7 @@ cdef class Sweeper:
             self.recheck(source)
         return 0
 
-    cdef int forget(self, Source source) except -1:
+    cpdef int forget(self, Source source) except -1:
         if source.touched:
             source.touched = False
             self.touched.remove(source)

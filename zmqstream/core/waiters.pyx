@@ -17,17 +17,17 @@ cdef class Waiters:
         self.empty_waiters = []
         self.closing_tasks = set()
 
-    cdef AwaitedMessage first(self):
+    cpdef AwaitedMessage first(self):
         """The receiver whose turn it is; None: nobody waits."""
         return self.receivers[0] if self.receivers else None
 
-    cdef int join(self, AwaitedMessage receiver) except -1:
+    cpdef int join(self, AwaitedMessage receiver) except -1:
         if not receiver.waiting:
             self.receivers.append(receiver)
             receiver.waiting = True
         return 0
 
-    cdef int leave(self, AwaitedMessage receiver) except -1:
+    cpdef int leave(self, AwaitedMessage receiver) except -1:
         """`receiver` waits no longer. Whoever is first then is to be woken."""
         cdef bint first = self.first() is receiver
         receiver.waiting = False
@@ -37,7 +37,7 @@ cdef class Waiters:
             self.wants_message = len(self.receivers) > 0
         return 0
 
-    cdef list take_receivers(self):
+    cpdef list take_receivers(self):
         """The futures of all receivers, which stand in line no longer."""
         cdef AwaitedMessage receiver
         cdef list futures = [receiver.future for receiver in self.receivers if receiver.future is not None]
