@@ -84,22 +84,24 @@ cdef inline int enqueue(
 
 cdef int send_part(Stream self, object frames, int flags, Delivery delivery) except -1:
     cdef unsigned long long thread = current_thread_id(PyThreadState_Get())
-    cdef PartialMessage partial
-    if self.parts is None:
-        self.parts = {}
-    partial = self.parts.get(thread)
+    cdef PartialMessage partial = None if self.parts is None else self.parts.get(thread)
+    cdef dict parts
     if partial is None:
         if not flags & SNDMORE:  # another thread's message comes in parts
             return send_whole(self, frames, flags, delivery)
-        partial = self.parts[thread] = PartialMessage()
+        partial, parts = PartialMessage(), {}
+        if self.parts is None:  # now: the garbage collector may have run, and other threads with it
+            self.parts = parts
+        self.parts[thread] = partial
     partial.frames.extend(frames if type(frames) is tuple else (frames,))
     if delivery is not None:
         partial.deliveries.append(delivery)
     if flags & SNDMORE:
         return 0
-    self.parts.pop(thread, None)
-    if not self.parts:
-        self.parts = None
+    if self.parts is not None:  # else the stream has just been closed
+        self.parts.pop(thread, None)
+        if not self.parts:
+            self.parts = None
     frames = tuple(partial.frames) if len(partial.frames) > 1 else partial.frames[0]
     return send_whole(self, frames, flags, join_deliveries(partial.deliveries))
 
