@@ -8,25 +8,10 @@ import pytest
 import zmq
 
 import zmqstream
+from support.loops import run_inside
 from support.traffic import numbers
 
 pytestmark = pytest.mark.ours
-
-
-def run_inside(backend, coroutine):
-    """Run the loop inside a callback of its own, as old Jupyter kernels do."""
-    loop, current = backend.loop, asyncio.events._get_running_loop()
-    task = loop.create_task(asyncio.wait_for(coroutine, 10))
-    outer = asyncio.tasks._current_tasks.pop(loop, None)
-    thread, loop._thread_id = loop._thread_id, None
-    asyncio.events._set_running_loop(None)
-    try:
-        return loop.run_until_complete(task)
-    finally:
-        asyncio.events._set_running_loop(current)
-        loop._thread_id = thread
-        if outer is not None:
-            asyncio.tasks._current_tasks[loop] = outer
 
 
 def test_on_drain_when_the_queue_has_fallen_to_low(backend):

@@ -92,3 +92,19 @@ def in_thread(function):
     """Run a function in another thread, and return its result."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result(TIMEOUT)
+
+
+def run_inside(backend, coroutine):
+    """Run the loop inside a callback of its own, as old Jupyter kernels do."""
+    loop, current = backend.loop, asyncio.events._get_running_loop()
+    task = loop.create_task(asyncio.wait_for(coroutine, 10))
+    outer = asyncio.tasks._current_tasks.pop(loop, None)
+    thread, loop._thread_id = loop._thread_id, None
+    asyncio.events._set_running_loop(None)
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        asyncio.events._set_running_loop(current)
+        loop._thread_id = thread
+        if outer is not None:
+            asyncio.tasks._current_tasks[loop] = outer

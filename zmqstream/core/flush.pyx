@@ -4,6 +4,8 @@ cdef int flush_stream(Stream self, int flag, int most) except -1:
     """Returns how many messages were handled. An exception of a callback goes to the caller."""
     cdef Budget budget
     cdef int ending = LOOK
+    if is_too_deep():
+        raise too_deep("flush()")
     budget_start_untimed(&budget, most)
     self.running += 1
     if self.write != TO_TRY:

@@ -5,6 +5,8 @@ cdef extern from "platform.h" nogil:
         pass
     int64_t zs_now()
     uintptr_t zs_thread()
+    int zs_stack_left()
+    bint zs_is_finalizing()
     int zs_epoll_create()
     int zs_epoll_add(int epfd, int fd)
     int zs_epoll_remove(int epfd, int fd)

@@ -222,6 +222,8 @@ cdef class Reactor:
         """A turn for each ready source, those included that become ready meanwhile."""
         cdef Source source, outer = self.current
         cdef int64_t end
+        if is_too_deep():
+            raise too_deep("the event loop")
         self.counts.passes += 1
         self.now = zs_now()
         end = self.now + PASS_NS

@@ -10,6 +10,7 @@
 cdef enum:
     TURN_MESSAGES = 256    # a turn's budget, unless set_turn_limits() says otherwise
     TURN_NS = 1_000_000    # likewise
+    STACK_RESERVE = 50     # calls of Python functions that must be possible: to enter a callback, and more
 
 
 cdef int take_turn(Stream self, Budget *budget) except -1:
@@ -36,6 +37,17 @@ cdef int take_turn(Stream self, Budget *budget) except -1:
 cdef inline bint receiver_is_full(Stream self) noexcept:
     """Whether as many coroutines of the receive callback are alive as may be."""
     return self.receiver is not None and self.runner.is_full(self.receiver.max_concurrency)
+
+
+# -- what the stack allows --------------------------------------------------------------------------
+
+cdef inline bint is_too_deep() noexcept:
+    """Whether the stack might be too short for a callback: no message must be received for it."""
+    return zs_stack_left() < STACK_RESERVE
+
+
+cdef object too_deep(str what):
+    return RecursionError(f"{what} is nested too deeply in callbacks: no message was received")
 
 
 # -- what the state allows --------------------------------------------------------------------------

@@ -56,6 +56,34 @@ static inline uintptr_t zs_thread (void)
 #endif
 }
 
+/* --- how many calls of Python functions this thread may still nest ------------------- */
+
+static inline int zs_stack_left (void)
+{
+    PyThreadState *thread = PyThreadState_Get ();
+#if PY_VERSION_HEX < 0x030B0000
+    return Py_GetRecursionLimit () - thread->recursion_depth;
+#elif PY_VERSION_HEX < 0x030C0000
+    return thread->recursion_remaining;
+#elif PY_VERSION_HEX < 0x030E0000
+    return thread->py_recursion_remaining < thread->c_recursion_remaining
+               ? thread->py_recursion_remaining : thread->c_recursion_remaining;
+#else
+    return thread->py_recursion_remaining;
+#endif
+}
+
+/* --- whether the interpreter ends: modules and classes may have gone ----------------- */
+
+static inline int zs_is_finalizing (void)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return _Py_IsFinalizing ();
+#else
+    return Py_IsFinalizing ();
+#endif
+}
+
 /* --- epoll; where it does not exist, zs_epoll_create() says so by returning -1 ------- */
 
 #if defined __linux__
