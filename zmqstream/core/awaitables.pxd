@@ -34,6 +34,7 @@ cdef class AwaitedSend(Awaited):
     cdef bint unheard           # nobody else was told of that error
     cdef object result
     cdef bint yielding          # let the loop go round once first
+    cdef bint limited           # its deadline is by the socket's SNDTIMEO
 
     cdef int report(self, object error, object result) except -1
     cdef int complain(self) except -1
@@ -44,6 +45,10 @@ cdef class AwaitedMessage(Awaited):
     cdef Kind kind
     cdef bint copy              # bytes rather than Frames
     cdef bint waiting           # it stands among the receivers
+    cdef bint limited           # the socket's RCVTIMEO was looked at:
+    cdef object timer           # the TimerHandle of _on_timeout(), or None
+    cdef bint timed_out
 
     cdef object stand_in_line(self, bint yielding)
+    cdef int limit_wait(self) except -1
     cdef object received(self, list message)

@@ -207,9 +207,12 @@ cdef class AwaitedMessage(Awaited):
                     return self.stand_in_line(True)
         elif stream.state == CLOSED or stream.closing:
             self.waiting = False
+            self.abandon()
             check_receivable(stream, self.kind)
         elif self.future is not None and not self.future.done():
             raise resumed_early()
+        elif self.timed_out and waiters.first() is not self:
+            self.limit_wait()  # what is there is for those before it
         try:
             # What may fail comes first, so that no message is lost by it. The receive may swallow an
             # event that tells of room to send, and the next in line is woken in the next turn.
@@ -230,6 +233,8 @@ cdef class AwaitedMessage(Awaited):
         self.ended = True
         if self.waiting:
             self.stream.waiters.leave(self)
+        if self.timer is not None:
+            self.timer.cancel()
         if self.kind != FRAME:
             return message
         if PyList_GET_SIZE(<PyObject *> message) != 1:
@@ -244,6 +249,7 @@ cdef class AwaitedMessage(Awaited):
         if not yielding:
             start_fairness(stream)
             result = self.sleep()
+            self.limit_wait()
         waiters.join(self)
         if waiters.first() is self:
             waiters.wants_message = not yielding
@@ -251,14 +257,48 @@ cdef class AwaitedMessage(Awaited):
                 stream.finish(DRAINED)
         return result
 
+    cdef int limit_wait(self) except -1:
+        """It has to wait: for no longer than the socket's RCVTIMEO, which is looked at once."""
+        cdef int milliseconds
+        if not self.limited:
+            self.limited = True
+            milliseconds = socket_timeout(self.stream, OPT_RCVTIMEO)
+            if milliseconds > 0:
+                self.timer = self.stream.reactor.loop.call_later(milliseconds * 1e-3, self._on_timeout)
+                self.stream.reactor.called = True
+            self.timed_out = milliseconds == 0
+        if self.timed_out:
+            self.ended = True
+            self.abandon()
+            raise zmq_error(EAGAIN)
+        return 0
+
+    def _on_timeout(self):
+        self.timer = None
+        self.timed_out = True
+        self.stream.reactor.wake_future(self.future)
+
     cdef int abandon(self) except -1:
         cdef bint first
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         if self.waiting:
             first = self.stream.waiters.first() is self
             self.stream.waiters.leave(self)
             if first:
                 self.stream.finish(LOOK)
         return 0
+
+
+cdef int socket_timeout(Stream stream, int option) noexcept:
+    """The socket's RCVTIMEO or SNDTIMEO: milliseconds; -1: without end."""
+    cdef int milliseconds = -1
+    cdef size_t size = sizeof(int)
+    cdef void *handle = stream.handle()
+    if handle is NULL or lib.getsockopt(handle, option, &milliseconds, &size) < 0:
+        return -1
+    return milliseconds
 
 
 cdef object awaited_twice():

@@ -219,10 +219,12 @@ cdef bint expire_oldest(Stream self, Ring ring, bint raising) except -1:
 
 cdef int expire(Stream self, Delivery delivery, bint raising) except -1:
     cdef object frames = self.out.cancel(delivery)
+    cdef bint by_socket = delivery.awaited is not None and delivery.awaited.limited
     zs_count(ZS_FAILED, 1)
     self.counts.expired += 1
     try:
-        report_outcome(self, frames, delivery, MessageExpired(), raising)
+        report_outcome(
+            self, frames, delivery, zmq_error(EAGAIN) if by_socket else MessageExpired(), raising)
     finally:
         delivery.release()
     return 0

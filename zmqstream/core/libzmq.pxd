@@ -11,6 +11,8 @@ cdef enum:
     POLLOUT = 2
 
     OPT_EVENTS = 15
+    OPT_RCVTIMEO = 27
+    OPT_SNDTIMEO = 28
     OPT_LAST_ENDPOINT = 32
 
     TYPE_PAIR = 0

@@ -132,6 +132,7 @@ cdef AwaitedSend send_awaited(
     cdef object frames, tracker
     cdef int64_t deadline
     cdef int code = EAGAIN
+    cdef int64_t milliseconds
     cdef list trackers = []
     check_usable(self)
     check_thread(self, "asend_multipart")
@@ -147,10 +148,15 @@ cdef AwaitedSend send_awaited(
         awaited.yielding = must_yield(self)  # before it is sent: it may fail
     if self.mailbox is not None and self.mailbox.has_mail:
         collect_mail(self)
-    if self.out.queued == 0 and self.parts is None:
+    if self.out.queued == 0:
         self.touch()  # likewise
         code = hand_over(self, <PyObject *> frames, flags)
-    if code == EAGAIN or code == EINTR:
+    if code == EAGAIN and deadline == 0:
+        milliseconds = socket_timeout(self, OPT_SNDTIMEO)
+        awaited.limited = milliseconds >= 0
+        if milliseconds > 0 or milliseconds == 0 and self.out.queued:  # whose turn comes first
+            deadline = zs_now() + max(milliseconds, 1) * 1_000_000
+    if code == EINTR or code == EAGAIN and (deadline or not awaited.limited):
         delivery = awaited.delivery = Delivery(None, tracker, deadline)
         delivery.awaited = awaited
         enqueue(self, frames, size_of(<PyObject *> frames), flags, delivery)
