@@ -74,6 +74,8 @@ cdef int close_again(Stream self, object linger) except -1:
 
 cdef int close_socket(Stream self, object linger) except -1:
     cdef object socket = self.py_socket, shadowed = self.shadowed
+    if socket is None:
+        return 0  # it has another owner: see left_open()
     self.py_socket = self.shadowed = None  # first: it may call us
     try:
         if shadowed is not None:
@@ -84,6 +86,71 @@ cdef int close_socket(Stream self, object linger) except -1:
     except BaseException:
         self.py_socket, self.shadowed = socket, shadowed  # for another close()
         raise
+    open_sockets.pop(id(self), None)
+    return 0
+
+
+# -- left open --------------------------------------------------------------------------------------
+# A stream that nobody has closed, and to which nothing refers any more, closes its socket unless that
+# has another owner.
+#
+# Often its context is garbage, too. pyzmq's Context.__del__() waits until all sockets are closed and their
+# messages are sent, and the garbage collector calls finalizers in any order. So what is open is kept
+# alive from outside, until the finalizer of its stream has run.
+
+cdef extern from "Python.h":
+    int Py_AddPendingCall(int (*function)(void *) noexcept, void *argument) noexcept
+    Py_ssize_t Py_REFCNT(PyObject *o) noexcept
+
+cdef enum:
+    LEFT_OPEN_LINGER = 500  # milliseconds that libzmq has for messages, where LINGER is without end
+
+
+# The socket of each open stream, by the stream's id.
+cdef dict open_sockets = {}
+
+# Sockets of streams that are gone, until it is known whether somebody else holds them.
+cdef list orphans = []
+
+
+cdef int left_open(Stream self) except -1:
+    """A stream is garbage, and was not closed."""
+    cdef object socket = open_sockets.pop(id(self), None)
+    cdef Py_ssize_t ours
+    if self.state == FORKED or zs_is_finalizing() or self.origin._pid != os.getpid():
+        return 0
+    if self._monitor is not None:
+        self._monitor.close()
+        self._monitor = None  # it refers to the socket
+    ours = 2 if self.shadowed is None else 3  # `socket` and `py_socket`; or with `_shadow_obj`
+    ours += (self.sock is socket) + (self.origin is socket)
+    self.close_callback = None  # it would run in the middle of anything
+    try:
+        warnings.warn(f"unclosed {name_of(self)}", ResourceWarning, source=self)
+    finally:
+        if Py_REFCNT(<PyObject *> socket) <= ours:
+            close_stream(self, left_open_linger(socket), True)
+        else:
+            # its other owners may be garbage, too, and go in a moment
+            self.py_socket = self.shadowed = None
+            close_stream(self, None, True)
+            orphans.append(socket)
+            Py_AddPendingCall(&close_orphans, NULL)
+    return 0
+
+
+cdef object left_open_linger(object socket):
+    """The linger to close a socket with: None leaves it as it is."""
+    return LEFT_OPEN_LINGER if not socket.closed and socket.getsockopt(zmq.LINGER) < 0 else None
+
+
+cdef int close_orphans(void *unused) noexcept:
+    """Close the sockets that nobody else holds."""
+    cdef object socket
+    while orphans:
+        socket = orphans.pop()
+        if Py_REFCNT(<PyObject *> socket) == 1:
+            socket.close(left_open_linger(socket))
     return 0
 
 

@@ -25,9 +25,14 @@ cdef class Stream(Source):
             self.reactor = reactor
             check_thread(self, "__init__")
             self.open_source(socket, origin_of(socket), fd, reactor)
+            open_sockets[id(self)] = socket if shadowed is None else shadowed
         except BaseException:
             self.py_socket = self.shadowed = self.reactor = None
             raise
+
+    def __del__(self):
+        if self.py_socket is not None:
+            left_open(self)
 
     def __repr__(self):
         cdef str name = type(self).__name__
