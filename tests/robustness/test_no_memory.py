@@ -16,7 +16,7 @@ from support import children
 from support.backends import Backend
 from support.children import Asleep
 from support.traffic import OUT_OF_MEMORY, Pair
-from zmqstream import MessageExpired
+from zmqstream import MessageDropped, MessageExpired
 
 # not on Windows, where there is no fork() either
 resource = pytest.importorskip("resource")
@@ -358,6 +358,40 @@ def test_memory_in_parking(backend):
             pair.check_sent(failures)
             total += failures
         return total
+
+    assert fork(child).result() > 0
+
+
+@memory
+@pytest.mark.parametrize("told", ["on_send", "its own callback", "nobody"])
+def test_memory_in_dropping_the_oldest(backend, told):
+    """A message that was accepted arrives, or its drop is reported."""
+
+    def child():
+        own = Backend(backend.name)
+        stream, connect = own.stalled(high=2, policy="drop_oldest")
+        dropped, accepted, failures = [], [], 0
+
+        def outcome(message, status):
+            if isinstance(status, MessageDropped):
+                dropped.append(message[0])
+
+        if told == "on_send":
+            stream.on_send(outcome)
+        for n in range(100):
+            number, callback = b"%d" % n, outcome if told == "its own callback" else None
+            error = error_of(lambda: stream.send(number, callback=callback), n % 50)  # noqa: B023
+            if error is None:
+                accepted.append(number)
+            failures += error is not None
+        peer = connect()
+        own.drained(stream)
+        arrived = [peer.recv() for _ in range(2)]
+        if told != "nobody":
+            assert sorted(dropped + arrived) == sorted(accepted)
+            assert dropped == accepted[:-2]
+        assert arrived == accepted[-2:]
+        return failures
 
     assert fork(child).result() > 0
 

@@ -113,20 +113,47 @@ cdef bint make_room(
 
 cdef int drop_oldest(Stream self) except -1:
     cdef Ring ring = self.out.oldest_ring()
-    cdef Delivery delivery = ring.take_delivery()
-    cdef object frames = self.out.take(ring)
+    cdef list record = None
+    if is_heard(self, ring.first_delivery()):
+        record = new_drop(self)  # before the message leaves the outbox
+        if self.out.queued == 0:  # the garbage collector ran, and with it user code
+            self.unreported.pop()
+            return 0
+        ring = self.out.oldest_ring()
+        record[0], record[1] = <object> ring.oldest().frames, ring.first_delivery()
+    ring.take_delivery()
+    self.out.discard(ring)
     zs_count(ZS_FAILED, 1)
-    return drop(self, frames, delivery)
+    return dropped(self, record is not None)
 
 
 cdef int drop(Stream self, object frames, Delivery delivery) except -1:
     """Drop a message that is not in the outbox."""
-    self.counts.dropped += 1
-    if not is_heard(self, delivery):
-        return log_drop(self)
+    cdef list record = None
+    if is_heard(self, delivery):
+        record = new_drop(self)
+        record[0], record[1] = frames, delivery
+    return dropped(self, record is not None)
+
+
+cdef list new_drop(Stream self):
+    """Have a drop reported: the caller sets its frames and its Delivery, at once.
+
+    What may fail for want of memory comes first, so that no message leaves without an outcome.
+    """
+    cdef list record = [None, None, MessageDropped()]
+    cdef object fresh = None if self.unreported is not None else deque()
     if self.unreported is None:
-        self.unreported = deque()
-    self.unreported.append((frames, delivery, MessageDropped()))
+        self.unreported = fresh
+    self.unreported.append(record)
+    return record
+
+
+cdef int dropped(Stream self, bint heard) except -1:
+    """A message was dropped. `heard`: that will be reported."""
+    self.counts.dropped += 1
+    if not heard:
+        return log_drop(self)
     if self.state != READY and self.state < CLOSED:
         self.reactor.enqueue(self)
     return 0
@@ -160,11 +187,15 @@ cdef int check_levels(Stream self) except -1:
     """See whether the outbox has fallen as far as somebody waits for."""
     cdef Waiters waiters = self.waiters
     if self.out.above_high and self.out.fell_to_low():
-        if waiters is not None:
-            wake_futures(self, waiters.room_waiters)
-        if self.drain_callback is not None and not self.drain_scheduled:
+        self.drain_due = self.drain_callback is not None
+    # If something of this raises, the next operation does the rest.
+    if waiters is not None and waiters.room_waiters and not self.out.above_high:
+        wake_futures(self, waiters.room_waiters)
+    if self.drain_due:
+        if not self.drain_scheduled:
             self.reactor.call_soon(self._call_on_drain, ())
             self.drain_scheduled = True
+        self.drain_due = False
     if waiters is not None and waiters.empty_waiters and queued_messages(self) == 0:
         wake_futures(self, waiters.empty_waiters)
     return 0

@@ -39,6 +39,7 @@ cdef class Stream(Source):
     cdef int64_t turn_ns        # ...and time
     cdef dict parts             # {thread: PartialMessage} of messages that are sent in parts; or None
     cdef object unreported      # a deque of what was dropped: (frames, Delivery, error); or None
+    cdef bint drain_due         # the queue has fallen to `low`: schedule it
     cdef bint drain_scheduled   # _call_on_drain() is scheduled
     cdef object expiry_timer    # the TimerHandle of _on_expiry(), or None
     cdef int64_t expiry_at      # when that will be, ns
