@@ -69,7 +69,7 @@ class ZMQStream(_core.Stream):
     RuntimeError
         The loop is closed.
     ValueError
-        The socket already has a stream on this loop.
+        The socket already has a stream on this loop, or is of a draft type such as SERVER or DISH.
     """
 
     def __init__(self, socket: zmq.Socket[Any], io_loop: Any = None) -> None:

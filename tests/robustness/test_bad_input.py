@@ -303,3 +303,27 @@ def test_errors_can_be_copied(error, again):
     assert str(other) == str(error)
     for name in "errno", "strerror", "message":
         assert getattr(other, name, None) == getattr(error, name, None)
+
+
+@pytest.mark.deviates("pyzmq's stream uses a whole processor")
+@pytest.mark.parametrize(
+    "kind",
+    [zmq.SERVER, zmq.CLIENT, zmq.RADIO, zmq.DISH, zmq.GATHER, zmq.SCATTER, zmq.PEER, zmq.CHANNEL],
+)
+def test_a_socket_of_a_draft_type(backend, kind):
+    """Its descriptor stays readable once it is, and would keep the loop awake for ever."""
+
+    class Draft(zmq.Socket):
+        """A libzmq without the draft API makes no such socket."""
+
+        def getsockopt(self, option):
+            return kind if option == zmq.TYPE else super().getsockopt(option)
+
+    socket = Draft(backend.context, zmq.PULL)
+    loop = IOLoop(make_current=False, asyncio_loop=backend.loop)
+    with pytest.raises(ValueError, match=f"draft type {kind.name} cannot be watched"):
+        loop.add_handler(socket, print, zmq.POLLIN)
+    with pytest.raises(ValueError, match=f"draft type {kind.name} cannot be watched"):
+        backend.stream(socket)
+    assert not socket.closed
+    socket.close()

@@ -12,12 +12,23 @@ cdef Socket origin_of(object socket):
     return socket
 
 
+# libzmq's draft types whose sockets several threads may use. Their ZMQ_FD, once readable, stays so.
+cdef dict THREAD_SAFE_TYPES = {
+    12: "SERVER", 13: "CLIENT", 14: "RADIO", 15: "DISH", 16: "GATHER", 17: "SCATTER", 19: "PEER",
+    20: "CHANNEL",
+}
+
+
 cdef int socket_fd(object socket) except -1:
     """The ZMQ_FD of an open socket."""
     if not isinstance(socket, Socket):
         raise TypeError(f"a zmq.Socket is needed, not {type(socket).__name__}: {socket!r}")
     if socket.closed:
         raise zmq.ZMQError(ENOTSOCK, f"the socket is closed: {socket!r}")
+    if socket.getsockopt(zmq.TYPE) in THREAD_SAFE_TYPES:
+        raise ValueError(
+            f"a socket of the draft type {THREAD_SAFE_TYPES[socket.getsockopt(zmq.TYPE)]} cannot be "
+            f"watched, because its descriptor stays readable: {socket!r}")
     return socket.getsockopt(zmq.FD)
 
 
