@@ -24,9 +24,10 @@ cdef class Stream(Source):
         try:
             self.reactor = reactor
             check_thread(self, "__init__")
-            self.open_source(socket, origin_of(socket), fd, reactor)
             open_sockets[id(self)] = socket if shadowed is None else shadowed
+            self.open_source(socket, origin_of(socket), fd, reactor)
         except BaseException:
+            open_sockets.pop(id(self), None)
             self.py_socket = self.shadowed = self.reactor = None
             raise
 
@@ -251,7 +252,7 @@ cdef class Stream(Source):
             The stream has a receive callback (see on_recv()), or another event loop is running.
         zmq.ZMQError
             An error of libzmq: zmq.ContextTerminated; EFSM if a REQ or REP socket must send next;
-            ENOTSUP if the socket can only send.
+            ENOTSUP if the socket can only send. zmq.Again after the socket's RCVTIMEO.
         """
         return awaited_message(self, MESSAGE, copy)
 
@@ -358,7 +359,8 @@ cdef class Stream(Source):
             As for send_multipart(), at the call.
         zmq.ZMQError
             When awaited: an error of libzmq, such as EHOSTUNREACH, EFSM or zmq.ContextTerminated;
-            MessageExpired after `timeout` seconds; MessageDropped if the policy "drop_oldest" has
+            MessageExpired after `timeout` seconds; zmq.Again after the socket's SNDTIMEO, if there is no
+            `timeout`; MessageDropped if the policy "drop_oldest" has
             dropped the message for a newer one. OSError if the stream was closed.
         """
         return send_awaited(self, msg, flags, copy, track, timeout)
@@ -513,6 +515,8 @@ cdef class Stream(Source):
             The stream is closed.
         ValueError
             `limit` is negative.
+        RecursionError
+            The flush is nested so deeply in callbacks that another one could not be called.
         """
         if limit is not None and limit < 0:
             raise ValueError(f"limit must not be negative: {limit}")
