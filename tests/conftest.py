@@ -23,7 +23,7 @@ import pytest
 import zmq
 
 import zmqstream
-from support.backends import IMPLEMENTATIONS, POLLERS, Backend
+from support.backends import IMPLEMENTATIONS, POLLERS, Backend, set_environment
 from zmqstream import EventLoop, IOLoop, _core
 
 LOOPS = tuple(name for name in IMPLEMENTATIONS if name not in ("tornado", "pyzmq"))
@@ -70,8 +70,7 @@ def backend(request, monkeypatch, caplog):
             pytest.skip(f"deviates from pyzmq on purpose: {marker.args[0]}")
         if request.node.get_closest_marker("ours"):
             pytest.skip("pyzmq's class does not have this")
-    elif "-" in name:
-        monkeypatch.setenv("ZMQSTREAM_POLLER", name.partition("-")[2])
+    set_environment(name, monkeypatch.setenv)
     backend = Backend(name)
     caplog.set_level(logging.WARNING)
     yield backend
@@ -193,12 +192,13 @@ def nothing_is_current():
 
 @pytest.fixture(params=LOOPS)
 def io_loop(request, monkeypatch):
-    """An IOLoop of an EventLoop or of asyncio's loop, each with both pollers, or of uvloop's."""
-    kind, _, poller = request.param.partition("-")
-    monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
-    asyncio_loop = asyncio.SelectorEventLoop() if kind == "asyncio" else None
-    if kind == "uvloop":
+    """An IOLoop, on our own EventLoop, on asyncio's, adopted and not, and on uvloop's."""
+    set_environment(request.param, monkeypatch.setenv)
+    asyncio_loop = None
+    if request.param == "uvloop":
         asyncio_loop = pytest.importorskip("uvloop").new_event_loop()
+    elif not request.param.startswith("own"):
+        asyncio_loop = asyncio.SelectorEventLoop()
     loop = IOLoop(make_current=False, asyncio_loop=asyncio_loop)
     loop.errors = []
     loop.asyncio_loop.set_exception_handler(

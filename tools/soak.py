@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from model import actions
 from model.ends import Broken
 from model.world import SHORT_PATIENCE, World
-from support.backends import IMPLEMENTATIONS, Backend
+from support.backends import IMPLEMENTATIONS, Backend, set_environment
 
 STEPS = 300  # in an episode, which begins with new sockets on a new loop
 KINDS = ("lost", "doubled", "reordered", "stalled", "wrong")
@@ -43,8 +43,7 @@ def actions_of(seed):
 
 def perform(name, steps):
     """Do the steps on a new backend. Returns the World, and the Broken exception or None."""
-    if "-" in name:
-        os.environ["ZMQSTREAM_POLLER"] = name.partition("-")[2]
+    set_environment(name, os.environ.__setitem__)
     world = World(Backend(name))
     try:
         try:

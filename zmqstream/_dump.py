@@ -66,7 +66,7 @@ def table(loop: Any) -> str:
     number = f"{len(streams)} stream{'s' * (len(streams) > 1)}"
     return "\n".join(
         (
-            f"{number} on {asyncio_loop!r}, {reactor.poller}",
+            f"{number} on {asyncio_loop!r}, {reactor.kind}, {reactor.poller}",
             *(line(cells, widths) for cells in (HEADINGS, *rows)),
             ", ".join(f"{name} {count}" for name, count in counts.items()),
         )

@@ -11,17 +11,24 @@
 
     zmqstream.run(main())
 
-An EventLoop is asyncio's SelectorEventLoop with another selector, so all of asyncio works on it.
-Streams also work on any other loop with readers (asyncio's default, uvloop, Tornado's), but slower:
-there all streams share a guest reactor, which is one reader of that loop.
+A loop is served in one of three ways:
+
+- "own": an EventLoop. It is asyncio's SelectorEventLoop with a selector that runs the reactor, so all
+  of asyncio works on it.
+- "adopted": a SelectorEventLoop of asyncio. Its default loop and Tornado's are such loops. When the
+  first stream is created, the loop's selector becomes one that runs the reactor, and remains so.
+- "guest": any other loop with readers, for example uvloop. There all streams share a guest reactor,
+  which is one reader of that loop, and are slower.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import selectors
 import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -50,14 +57,28 @@ def poller() -> str:
     return chosen
 
 
+def may_adopt() -> bool:
+    """Whether the selector of asyncio's loops may be changed: not with ZMQSTREAM_LOOP=guest."""
+    chosen = os.environ.get("ZMQSTREAM_LOOP", "")
+    if chosen not in ("", "guest"):
+        raise ValueError(f'ZMQSTREAM_LOOP must be "guest" or not set, not {chosen!r}')
+    return not chosen
+
+
+_DefaultSelector: Any = selectors.DefaultSelector
+
+
 class ReactorSelector(selectors.DefaultSelector):
     """asyncio registers its descriptors here as in any selector. select() also runs the reactor."""
 
+    pid: int
+    reactor: _core.OwnLoopReactor
+    _fd_to_key: dict[int, selectors.SelectorKey]
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        kind = poller()
+        poller()  # it may raise, before there is a descriptor
         super().__init__()
-        self.pid = os.getpid()
-        self.reactor = _core.OwnLoopReactor(loop, self, super().select, kind)
+        add_reactor(self, loop, "own")
 
     def check_process(self) -> None:
         """Raise RuntimeError in a forked child, which shares the epoll object with its parent."""
@@ -70,35 +91,31 @@ class ReactorSelector(selectors.DefaultSelector):
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         self.check_process()
         self.reactor.step_aside(fileobj if isinstance(fileobj, int) else fileobj.fileno())
-        key = super().register(fileobj, events, data)
-        try:
-            self.reactor.keys[key.fd] = key
-        except MemoryError:
-            super().unregister(fileobj)
-            raise
-        return key
+        return super().register(fileobj, events, data)
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         if os.getpid() != self.pid:  # the child closes the loop: leave the parent's epoll object
-            return self.reactor.keys.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
-        key = super().unregister(fileobj)
-        del self.reactor.keys[key.fd]
-        return key
+            return self._fd_to_key.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
+        return super().unregister(fileobj)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         self.check_process()
-        try:
-            key = super().modify(fileobj, events, data)
-        except BaseException:
-            # The base class unregisters a descriptor if the system cannot modify it.
-            for fd in self.reactor.keys.keys() - self.get_map().keys():
-                del self.reactor.keys[fd]
-            raise
-        self.reactor.keys[key.fd] = key
-        return key
+        return super().modify(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         return self.reactor.select(timeout)
+
+    def close(self) -> None:
+        """The loop is being closed: its streams can be flushed and closed, not more."""
+        self.reactor.close()
+        super().close()
+
+
+def add_reactor(selector: Any, loop: asyncio.AbstractEventLoop, kind: str) -> None:
+    """Give `selector` what a ReactorSelector has."""
+    select = functools.partial(_DefaultSelector.select, selector)
+    selector.pid = os.getpid()
+    selector.reactor = _core.OwnLoopReactor(loop, selector, select, poller(), kind)
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -109,7 +126,6 @@ class EventLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         selector = ReactorSelector(self)
         self._reactor = selector.reactor
-        self._pid = selector.pid
         try:
             super().__init__(selector)
         except BaseException:  # asyncio cannot create its self-pipe without descriptors
@@ -117,12 +133,6 @@ class EventLoop(asyncio.SelectorEventLoop):
             selector.close()
             raise
         self._reactor.bind_loop()
-
-    def close(self) -> None:
-        """Close the loop. Streams that are still open can only be flushed and closed."""
-        if not self.is_closed() and not self.is_running():
-            self._reactor.close()
-        super().close()
 
 
 def new_event_loop() -> EventLoop:
@@ -175,9 +185,20 @@ def current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
     return loop if loop is not None and is_usable(loop) else None
 
 
-# Weak references to the reactors of other loops. A reactor refers to its loop, so it must not be
-# kept alive here: the loop's reader and the streams keep it.
+# Weak references to the reactors of guests. A reactor refers to its loop, so it must not be kept
+# alive here: the loop's reader and the streams keep it.
 _guests: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+
+# Held while a loop gets its reactor, which two threads may ask for. A signal handler may ask for
+# another one meanwhile.
+_first_stream = threading.RLock()
+
+# A loop that does these as asyncio's does polls in its own thread, with its selector.
+POLLING = (
+    *("run_forever", "_run_once", "_process_events", "call_soon_threadsafe"),
+    *(f"{how}_{what}" for how in ("add", "remove") for what in ("reader", "writer")),
+    *(f"_{how}_{what}" for how in ("add", "remove") for what in ("reader", "writer")),
+)
 
 
 def asyncio_loop_of(
@@ -200,23 +221,58 @@ def asyncio_loop_of(
 
 def is_usable(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether `loop` is open and was not created before a fork of this process."""
-    return not loop.is_closed() and not (isinstance(loop, EventLoop) and loop._pid != os.getpid())
+    selector = getattr(loop, "_selector", None)
+    return not loop.is_closed() and getattr(selector, "pid", os.getpid()) == os.getpid()
 
 
 def reactor_of(loop: asyncio.AbstractEventLoop) -> _core.Reactor:
-    """The reactor that serves the streams of `loop`."""
-    reactor = existing_reactor(loop)
-    if reactor is None:
-        reactor = _core.GuestReactor(loop, poller())
-        _guests[loop] = weakref.ref(reactor)
-    return reactor
+    """The reactor that serves the streams of `loop`, which gets one if it has none yet."""
+    with _first_stream:
+        reactor = existing_reactor(loop)
+        if reactor is None and may_adopt() and can_be_adopted(loop):
+            reactor = adopt(loop)
+        elif reactor is None:
+            reactor = _core.GuestReactor(loop, poller())
+            _guests[loop] = weakref.ref(reactor)
+        return reactor
 
 
 def existing_reactor(loop: asyncio.AbstractEventLoop) -> _core.Reactor | None:
     if isinstance(loop, EventLoop):
         return loop._reactor
+    adopted = getattr(getattr(loop, "_selector", None), "reactor", None)
+    if isinstance(adopted, _core.OwnLoopReactor):
+        return adopted
     guest = _guests.get(loop)
     return None if guest is None else guest()
+
+
+def can_be_adopted(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` polls as asyncio's selector loops do, with asyncio's default selector."""
+    selector = getattr(loop, "_selector", None)
+    return (
+        isinstance(loop, asyncio.SelectorEventLoop)
+        and all(getattr(type(loop), n) is getattr(asyncio.SelectorEventLoop, n) for n in POLLING)
+        and vars(loop).keys().isdisjoint(POLLING)
+        and type(selector) is _DefaultSelector
+        and vars(selector).keys().isdisjoint(dir(_DefaultSelector))  # nothing is patched
+        and type(vars(selector).get("_fd_to_key")) is dict
+        and hasattr(loop, "_thread_id")
+    )
+
+
+def adopt(loop: Any) -> _core.Reactor:
+    """Make the selector of `loop` one that runs the reactor.
+
+    The selector remains the same object with the same descriptors. So this takes no longer on a
+    loop with many readers, and any thread may do it at any time. A loop that sleeps in the
+    select() that it had before is woken by bind_loop().
+    """
+    add_reactor(loop._selector, loop, "adopted")
+    loop._selector.__class__ = ReactorSelector
+    reactor: _core.OwnLoopReactor = loop._selector.reactor
+    reactor.bind_loop()
+    return reactor
 
 
 def open_streams(loop: asyncio.AbstractEventLoop) -> list[_core.Stream]:

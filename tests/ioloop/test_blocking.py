@@ -23,14 +23,14 @@ THRESHOLD = 0.02  # seconds
 pytestmark = pytest.mark.usefixtures("nothing_is_current")
 
 
-@pytest.fixture(params=[*(f"own-{poller}" for poller in POLLERS), "asyncio", "tornado"])
+@pytest.fixture(params=[*(f"own-{poller}" for poller in POLLERS), "asyncio", "tornado", "guest"])
 def loop(request, monkeypatch):
     kind, _, poller = request.param.partition("-")
-    if poller:
-        monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
+    monkeypatch.setenv("ZMQSTREAM_POLLER", poller)
+    monkeypatch.setenv("ZMQSTREAM_LOOP", "guest" if kind == "guest" else "")
     if kind == "own":
         loop = IOLoop(make_current=False)
-    elif kind == "asyncio":
+    elif kind in ("asyncio", "guest"):
         loop = IOLoop(make_current=False, asyncio_loop=asyncio.SelectorEventLoop())
     else:
         theirs = tornado_ioloop.IOLoop(make_current=False)
@@ -347,8 +347,9 @@ def test_the_watchdog_of_an_idle_loop_sleeps(loop, logged, monkeypatch):
 
 def hooked(loop):
     """Whether the loop tells anybody of its polls."""
-    if isinstance(loop.asyncio_loop, zmqstream.EventLoop):
-        return loop.asyncio_loop._reactor.on_poll is not None
+    reactor = getattr(loop.asyncio_loop._selector, "reactor", None)
+    if reactor is not None:
+        return reactor.on_poll is not None
     return "select" in vars(loop.asyncio_loop._selector)
 
 

@@ -64,7 +64,7 @@ def test_what_is_parked_takes_half_of_each_turn_until_it_is_sent(backend):
     runs = [len(list(run)) for event, run in itertools.groupby(events[:last]) if event == "sent"]
     assert 5 in runs
     assert max(runs) == 5
-    if backend.name.startswith("own"):
+    if backend.at_home:
         assert len(set(sleeps[events.index("sent") :])) == 1
 
 
@@ -290,7 +290,7 @@ def _logs(backend, caplog):
 @pytest.mark.skipif(count_waits is None, reason="counts context switches")
 @pytest.mark.ours
 def test_an_idle_loop_does_not_wake_up(backend):
-    """Promise 17: on our own loop not once, on a foreign one at the pace of its sweeps."""
+    """Promise 17: at home not once, as a guest at the pace of its sweeps."""
     streams = []
     for _ in range(20):
         socket, peer = backend.pair()
@@ -304,5 +304,5 @@ def test_an_idle_loop_does_not_wake_up(backend):
     backend.loop.call_later(0.1, lambda: seen.append(count_waits()))  # after a full sweep
     backend.loop.call_later(0.5, lambda: seen.append(count_waits()))
     backend.wait(seen, 2)
-    # our own loop: the timer, and a full sweep after it; a guest: 20 sweeps a second
-    assert seen[1] - seen[0] <= (3 if backend.name.startswith("own") else 12)
+    # at home: the timer, and a full sweep after it; a guest: 20 sweeps a second
+    assert seen[1] - seen[0] <= (3 if backend.at_home else 12)

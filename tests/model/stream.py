@@ -287,7 +287,7 @@ class Stream(Sender):
             return
         ensure(not self.stream.closed(), self, "is closed")
         # a message over tcp may arrive between a poll and a sweep, and counts as a repair
-        if not self.raw_use and not self.link.tcp and self.world.backend.name.startswith("own"):
+        if not self.raw_use and not self.link.tcp and self.world.backend.at_home:
             repaired = self.stream.stats().repaired
             ensure(not repaired, self, "lost edges without raw use:", repaired, kind="stalled")
         receiving = self.stream.receiving()

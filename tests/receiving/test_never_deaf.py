@@ -282,8 +282,8 @@ def test_touched_in_a_busy_loop(backend, others, throttled):
 @pytest.mark.ours
 def test_few_streams_are_looked_at_before_the_loop_sleeps(backend, throttled):
     """And not only because the last sweep was long ago."""
-    if not backend.name.startswith("own"):
-        pytest.skip("on somebody else's loop they are looked at by the clock")
+    if not backend.at_home:
+        pytest.skip("a guest looks at them by the clock")
     stream, socket, peer, _ = listening(backend)
     after, before = backend.recorder(), []
 

@@ -13,16 +13,14 @@ import pytest
 import zmq
 
 from support import TIMEOUT
-from support.backends import IMPLEMENTATIONS, Backend
+from support.backends import IMPLEMENTATIONS, Backend, set_environment
 from support.children import results
 from support.network import ADDRESSES, Network, Unavailable
 
 LONG = os.environ.get("ZMQSTREAM_NETWORK") == "long"
 OUTAGE = 5.0 if LONG else 0.5  # seconds
 BACKENDS = (
-    [name for name in IMPLEMENTATIONS if name != "pyzmq"]
-    if LONG
-    else ["own-epoll", "asyncio-epoll"]
+    [name for name in IMPLEMENTATIONS if name != "pyzmq"] if LONG else ["own-epoll", "guest-epoll"]
 )
 ENDPOINT = f"tcp://{ADDRESSES[1]}:5555"
 TICK = 0.02  # seconds
@@ -35,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture
 def network(name, monkeypatch):
-    monkeypatch.setenv("ZMQSTREAM_POLLER", name.partition("-")[2])
+    set_environment(name, monkeypatch.setenv)
 
     def make(**conditions):
         try:

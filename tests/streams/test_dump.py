@@ -8,6 +8,7 @@ import pytest
 import zmq
 
 import zmqstream
+from support.backends import served
 from zmqstream import eventloop
 
 pytestmark = pytest.mark.ours
@@ -37,6 +38,7 @@ def test_a_table_of_streams(backend):
     sent = dumped(backend.loop)
     assert queued[0].startswith("2 streams on ")
     assert repr(backend.loop)[:8] in queued[0]
+    assert f", {served(backend.name)}, " in queued[0]
     headings = cells(queued[1])
     assert headings == sent[1].split()
     pull, push = (dict(zip(headings, cells(line), strict=True)) for line in queued[2:4])

@@ -9,6 +9,7 @@ import pytest
 import zmq
 
 import zmqstream
+from support.backends import served
 
 pytestmark = pytest.mark.ours
 
@@ -322,7 +323,8 @@ def test_repr_tells_state_endpoint_and_counts(backend):
     backend.wait(got)
     text = repr(stream)
     assert "ZMQStream(zmq.PULL)" in text
-    assert f"tcp://127.0.0.1:{port}, in 1, out 0, queued 0" in text
+    told = f"tcp://127.0.0.1:{port}, in 1, out 0, queued 0, {served(backend.name)} loop>"
+    assert text.endswith(told)
     stream.close()
     assert f"closed, tcp://127.0.0.1:{port}, in 1" in repr(stream)
 

@@ -16,15 +16,32 @@ from support import TIMEOUT
 # the values that ZMQSTREAM_POLLER may have here
 POLLERS = ("epoll", "selectors") if hasattr(selectors, "EpollSelector") else ("selectors",)
 
+# Our stream on our own loop; on asyncio's and Tornado's loops, which are adopted; on loops where it
+# is a guest; and pyzmq's stream. An adopted loop runs the code of our own loop, so one poller is
+# enough there.
 IMPLEMENTATIONS = (
     *(f"own-{poller}" for poller in POLLERS),
-    *(f"asyncio-{poller}" for poller in POLLERS),
-    "uvloop",
+    "asyncio",
     "tornado",
+    *(f"guest-{poller}" for poller in POLLERS),
+    "uvloop",
     "pyzmq",
 )
 
 _names = itertools.count()
+
+
+def set_environment(name, set_variable):
+    """Have the streams of a backend served as its name says: `set_variable(name, value)`."""
+    kind, _, poller = name.partition("-")
+    set_variable("ZMQSTREAM_POLLER", poller)
+    set_variable("ZMQSTREAM_LOOP", "guest" if kind == "guest" else "")
+
+
+def served(name):
+    """How the loop of a backend is served: "own", "adopted" or "guest"."""
+    kind = name.partition("-")[0]
+    return {"own": "own", "asyncio": "adopted", "tornado": "adopted"}.get(kind, "guest")
 
 
 class Recorder(list):
@@ -46,6 +63,8 @@ class Backend:
     def __init__(self, name):
         self.name = name
         self.reference = name == "pyzmq"
+        # whether our reactor is the selector of the loop, and so knows when user code ran
+        self.at_home = served(name) != "guest"
         self.errors = []  # exceptions given to the loop's exception handler
         self.streams = []
         self.sockets = []

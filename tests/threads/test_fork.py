@@ -199,7 +199,7 @@ def test_a_new_stream_on_the_parents_loop(backend, parent):
             with pytest.raises(RuntimeError, match="parent process"):
                 backend.stream(socket)
         assert not socket.closed
-        if backend.name.startswith("own"):
+        if backend.at_home:
             reader, writer = os.pipe()
             with pytest.raises(RuntimeError, match="parent process"):
                 backend.loop.add_reader(reader, print)
@@ -212,7 +212,7 @@ def test_a_new_stream_on_the_parents_loop(backend, parent):
 def test_the_end_of_the_parents_loop_in_the_child(backend, parent, end):
     """Not only of its streams: EPOLL_CTL_DEL in the child would take away the parent's events."""
     references = [weakref.ref(stream) for stream in parent.streams]
-    own = backend.name.startswith("own")
+    own = backend.at_home
 
     def child():
         while parent.streams:
@@ -233,7 +233,7 @@ def test_the_end_of_the_parents_loop_in_the_child(backend, parent, end):
 
     kept = fork(child).result()
     # with selectors, asyncio keeps the readers: they are not ours to take out of its epoll set
-    assert not any(kept) or backend.name == "asyncio-selectors"
+    assert not any(kept) or backend.name == "guest-selectors"
     parent.check()
 
 

@@ -2,6 +2,7 @@
 cdef class GuestReactor(Reactor):
     """On somebody else's loop: the epoll descriptor is one reader of it."""
     cdef bint attached          # registered with the loop
+    cdef bint reported          # the loop has just found the epoll descriptor readable
     cdef object timer           # the TimerHandle of the next sweep
 
     cdef int attach(self) except -1

@@ -1,4 +1,4 @@
-# The reactor of somebody else's loop (asyncio's own, uvloop, Tornado's), where it is a guest.
+# The reactor of a loop whose selector cannot be replaced, as uvloop's: there it is a guest.
 #
 # An epoll descriptor can itself be polled: the loop gets it as its one reader, however many sources
 # there are. Where there is no epoll, every source is a reader of its own.
@@ -21,6 +21,7 @@ cdef class GuestReactor(Reactor):
     def __init__(self, loop, poller):
         self.loop = loop
         self.poller = poller
+        self.kind = "guest"
         self.is_guest = self.sleeping = True
 
     def __dealloc__(self):
@@ -127,6 +128,7 @@ cdef class GuestReactor(Reactor):
 
     def _on_readable(self):
         if not self.end_in_child():
+            self.reported = True
             self.dispatch()
 
     def _on_source(self, Source source):
@@ -175,20 +177,29 @@ cdef class GuestReactor(Reactor):
     cdef int dispatch(self) except -1:
         """Poll without waiting, give turns, and have the rest called soon."""
         cdef bint scheduled = not self.sleeping
+        cdef bint reported = self.reported
+        cdef Source outer = self.current
+        self.reported = False
         if self.state != LOOP_OPEN or not self.attached:
             return 0
         self.thread = zs_thread()
         self.sweeper.epoch += 1  # the loop ran other handles
         self.sleeping = False
+        self.current = None  # a loop inside a callback is a loop like any other
         try:
+            self.start_next_pass()
             if self.epfd >= 0:
                 self.poll_epoll(0, None)
+            if reported and self.ready.first is NULL:
+                # other code has swallowed the event since the loop polled
+                self.sweeper.sweep(self.sources, PY_SSIZE_T_MAX)
             self.enqueue_posted()
-            self.dispatch_nested(self.current)
+            self.dispatch_nested(outer)
             self.sweeper.sweep_touched()
             if self.ready.first is not NULL:
                 self.run_pass()
         finally:
+            self.current = outer
             if not scheduled:
                 self.sleeping = True
                 if self.attached and (

@@ -1,9 +1,9 @@
 @cython.final
 cdef class OwnLoopReactor(Reactor):
-    """On our own EventLoop: the reactor is the loop's selector."""
+    """On a selector loop of asyncio's, our EventLoop or not: the reactor is the loop's selector."""
     cdef object selector        # a selectors.DefaultSelector with asyncio's descriptors
     cdef object base_select     # its own select(), for the poller "selectors"
-    cdef readonly dict keys     # {fd: SelectorKey} of asyncio's descriptors, for "epoll"
+    cdef dict keys              # {fd: SelectorKey} of what is registered with the selector
     cdef public object on_poll  # called before (True) and after (False) each poll, and in close() (None)
     cdef object loop_ready      # asyncio's queue of handles; None: unknown, see has_news()
     # asyncio's heap of timers at the beginning of select(), its length and its head

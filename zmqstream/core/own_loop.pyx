@@ -1,6 +1,10 @@
-# The reactor of our own loop, whose selector it is.
+# The reactor of a selector loop of asyncio's: it is the loop's selector.
+#
+# Our EventLoop is made with it. Any other loop gets it when its first stream comes: see
+# eventloop.py.
 
 cdef object EVENT_READ = selectors.EVENT_READ
+cdef tuple NO_HANDLES = (None, None)  # what asyncio keeps with a descriptor: its reader and its writer
 
 
 cdef int epoll_add(int epfd, int fd) noexcept:
@@ -18,24 +22,28 @@ def _nothing():
 
 @cython.final
 cdef class OwnLoopReactor(Reactor):
-    """The selector of our own EventLoop: `select()` also gives ZeroMQ sockets their turns."""
+    """The selector of a loop: `select()` also gives ZeroMQ sockets their turns."""
 
-    def __init__(self, loop, selector, base_select, poller):
+    def __init__(self, loop, selector, base_select, poller, kind):
         self.loop = loop
         self.selector = selector
         self.base_select = base_select
         self.poller = poller
-        self.keys = {}
+        self.kind = kind
+        self.keys = selector._fd_to_key  # its own dict, the same since Python 3.4
         if poller == "epoll":
             self.epfd = selector.fileno()
 
     def bind_loop(self):
-        """Learn how to see that asyncio has nothing to do: after the loop's own __init__."""
+        """The loop polls with this selector from now on. Its own __init__ has ended."""
         # These names are private to BaseEventLoop, the same since Python 3.4. Where one is missing,
         # select() returns to asyncio after each pass, which is slower and as correct.
         loop = self.loop
         if hasattr(loop, "_ready") and hasattr(loop, "_stopping") and hasattr(loop, "_scheduled"):
             self.loop_ready = loop._ready
+        if loop.is_running():
+            self.thread = loop._thread_id
+            self.wake()  # it may sleep in what was its select()
 
     def step_aside(self, int fd):
         """asyncio is to watch `fd`: a source that does watches a duplicate from now on."""
@@ -73,7 +81,7 @@ cdef class OwnLoopReactor(Reactor):
             # always a descriptor of our own: asyncio may come to watch the other one at any time
             fd = os.dup(fd)
             try:
-                self.selector.register(fd, EVENT_READ, source)
+                self.selector.register(fd, EVENT_READ, NO_HANDLES)
             except BaseException:
                 zs_close(fd)
                 raise
@@ -198,6 +206,7 @@ cdef class OwnLoopReactor(Reactor):
 
     cdef list poll_selected(self, double timeout):
         cdef list fired = None
+        cdef Source source
         if self.epfd >= 0:
             return self.poll_epoll(timeout, self.keys)
         self.counts.polls += 1
@@ -211,9 +220,11 @@ cdef class OwnLoopReactor(Reactor):
             self.sleeping = False
         self.now = zs_now()
         for key, mask in events:
-            if isinstance(key.data, Source):
-                (<Source> key.data).maybe_readable = True
-                self.enqueue(<Source> key.data)
+            if key.data is NO_HANDLES:
+                source = self.by_fd.get(key.fd)
+                if source is not None:  # else another thread is in the middle of add()
+                    source.maybe_readable = True
+                    self.enqueue(source)
             else:
                 if fired is None:
                     fired = []

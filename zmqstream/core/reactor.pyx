@@ -66,6 +66,9 @@ cdef class Reactor:
     def __len__(self):
         return len(self.sources)
 
+    def __repr__(self):
+        return f"<{type(self).__name__}, {self.kind}, {self.poller}, of {self.loop!r}>"
+
     def stats(self):
         """The values of a LoopStats."""
         return (

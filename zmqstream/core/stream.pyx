@@ -43,7 +43,7 @@ cdef class Stream(Source):
         return (
             f"<{name}(zmq.{kind}) at {id(self):#x}, {state}{f', {where}' if where else ''}"
             f", in {self.counts.messages_in}, out {self.counts.messages_out}"
-            f", queued {queued_messages(self)}>"
+            f", queued {queued_messages(self)}, {self.reactor.kind} loop>"
         )
 
     def _where(self):

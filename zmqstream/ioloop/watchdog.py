@@ -19,7 +19,8 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from zmqstream.eventloop import EventLoop
+from zmqstream import _core
+from zmqstream.eventloop import reactor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +52,9 @@ def watch(loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
 
 def _set_on_poll(loop: Any, on_poll: Callable[[bool | None], None] | None) -> bool:
     """Make the loop call `on_poll`, or nothing if it is None. Returns whether that is possible."""
-    if isinstance(loop, EventLoop):
-        loop._reactor.on_poll = on_poll
+    reactor = reactor_of(loop)
+    if isinstance(reactor, _core.OwnLoopReactor):
+        reactor.on_poll = on_poll
         return True
     # asyncio's private name of the selector or proactor. Loops written in Python have it.
     selector = getattr(loop, "_selector", None)
