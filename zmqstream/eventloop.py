@@ -66,6 +66,7 @@ def may_adopt() -> bool:
 
 
 _DefaultSelector: Any = selectors.DefaultSelector
+_METHODS = frozenset(dir(_DefaultSelector))
 
 
 class ReactorSelector(selectors.DefaultSelector):
@@ -255,7 +256,7 @@ def can_be_adopted(loop: asyncio.AbstractEventLoop) -> bool:
         and all(getattr(type(loop), n) is getattr(asyncio.SelectorEventLoop, n) for n in POLLING)
         and vars(loop).keys().isdisjoint(POLLING)
         and type(selector) is _DefaultSelector
-        and vars(selector).keys().isdisjoint(dir(_DefaultSelector))  # nothing is patched
+        and vars(selector).keys().isdisjoint(_METHODS)  # nothing is patched
         and type(vars(selector).get("_fd_to_key")) is dict
         and hasattr(loop, "_thread_id")
     )

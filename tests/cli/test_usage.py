@@ -121,6 +121,13 @@ def test_info_where_the_poller_is_unknown(command):
     assert "environment  ZMQSTREAM_POLLER kqueue\n" in out
 
 
+@pytest.mark.parametrize(("wish", "kind"), [("", "adopted"), ("guest", "guest")])
+def test_info_tells_how_loops_are_served(command, wish, kind):
+    loops = json.loads(command("info", "--json", env={"ZMQSTREAM_LOOP": wish}).end()[0])["loop"]
+    assert loops["zmqstream.run()"].endswith("EventLoop (own)")
+    assert loops["asyncio.run()"].endswith(f"EventLoop ({kind})")
+
+
 def test_the_overview_names_every_command(command):
     out = command().end()[0]
     for name, (_, text) in dispatch.COMMANDS.items():

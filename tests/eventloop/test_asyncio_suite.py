@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from support import asyncio_suite
-from support.asyncio_suite import NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
+from support.asyncio_suite import ADOPTED, NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
 from support.backends import POLLERS
 
 pytestmark = pytest.mark.skipif(
@@ -49,6 +49,15 @@ def test_loops_that_serve_streams_meanwhile(monkeypatch):
     report = asyncio_suite.run_module(["test_unix_events"], streams="busy")
     check(report)
     assert report["messages"] > 100
+
+
+@pytest.mark.parametrize("streams", ["idle", "busy"])
+def test_asyncios_loop_that_serves_streams_meanwhile(streams, monkeypatch):
+    """The loop is adopted, and remains as asyncio's. More of it takes longer: see .ci/run."""
+    monkeypatch.setenv("ZMQSTREAM_POLLER", POLLERS[0])
+    report = asyncio_suite.run_module(["test_unix_events"], "asyncio:SelectorEventLoop", streams)
+    check(report)
+    assert report["made"][ADOPTED] >= 30
 
 
 # -- that the check bites --------------------------------------------------------------------------

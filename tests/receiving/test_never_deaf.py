@@ -6,6 +6,7 @@ messages.
 """
 
 import asyncio
+import socket as sockets
 import time
 
 import pytest
@@ -277,6 +278,37 @@ def test_touched_in_a_busy_loop(backend, others, throttled):
     backend.loop.call_later(0.005, lambda: (throttled(), peer.send(b"y"), touch_events(socket)))
     backend.wait(got)
     assert count
+
+
+@deaf
+@pytest.mark.parametrize("others", [0, 20])
+def test_touched_between_the_poll_and_the_turn(backend, throttled, others):
+    """As a reader that sends through a shadow of the socket: the message comes in the same iteration."""
+    stream, socket, peer, got = listening(backend)
+    for _ in range(others):
+        listening(backend)
+    first, second = sockets.socketpair()
+    order = []
+    stream.on_recv(lambda message: (order.append("message"), got.append(message)))
+
+    def reader():
+        first.recv(1)
+        throttled()
+        touch_events(socket)
+        backend.loop.call_soon(order.append, "the next iteration")
+
+    def both_at_once():
+        second.send(b"x")  # first, so that the loop comes to the reader first
+        peer.send(b"x")
+
+    backend.loop.add_reader(first, reader)
+    backend.loop.call_soon(both_at_once)
+    backend.wait(got)
+    backend.settle()
+    backend.loop.remove_reader(first)
+    first.close()
+    second.close()
+    assert order == ["message", "the next iteration"]
 
 
 @pytest.mark.ours

@@ -49,6 +49,7 @@ OURS = "loops of ours"
 OURS_FAKED = "loops of ours with the test's selector"
 OUR_SELECTORS = "selectors of ours"
 THEIRS = "loops of asyncio's"
+ADOPTED = "of them adopted"
 NEITHER = "loops of the tests' without any selector"
 made: collections.Counter[str] = collections.Counter()
 messages: collections.Counter[str] = collections.Counter()
@@ -121,15 +122,31 @@ class InPlace:
             selector.close()
         with mock.patch.object(ours, "ReactorSelector", reactor_selector(kind)):
             super().__init__()
+        self.serve()
+
+    def serve(self):
         if self.served != "none":
             self._streams = streams_on(self, busy=self.served == "busy")
 
     def close(self):
+        import zmqstream.eventloop as ours
+
+        made[ADOPTED] += self._streams != [] and ours.reactor_of(self).kind == "adopted"
         if not self.is_running():
             for stream in self._streams:
                 stream.close(linger=0)
             self._streams = []
         super().close()
+
+
+class AsTheirs(InPlace):
+    """asyncio's own loop. Streams make its selector ours, if that is asyncio's default."""
+
+    def __init__(self, selector=None):
+        self._streams = []
+        super(InPlace, self).__init__(selector)
+        if type(self._selector) is selectors.DefaultSelector:
+            self.serve()
 
 
 numbers = itertools.count()
@@ -162,10 +179,15 @@ def streams_on(loop, busy):
 def replace_loops(event_loop, served, names):
     """Replace asyncio's selector loop by `event_loop`, our EventLoop, in asyncio and its tests."""
 
-    class Loop(InPlace, event_loop):
+    if issubclass(event_loop, STOCK) and event_loop is not STOCK:
+        base_loop, mixin = version_of(STOCK_BASE, selectors.DefaultSelector).EventLoop, InPlace
+    else:
+        base_loop, mixin = STOCK_BASE, AsTheirs
+
+    class Loop(mixin, event_loop):
         pass
 
-    class BaseLoop(InPlace, version_of(STOCK_BASE, selectors.DefaultSelector).EventLoop):
+    class BaseLoop(mixin, base_loop):
         pass
 
     Loop.served = served

@@ -34,7 +34,13 @@ built. It does not contain your private paths.
 """
 }
 
-VARIABLES = ("ZMQSTREAM_POLLER", "ZMQSTREAM_DEBUG", "PYTHONASYNCIODEBUG", "PYZMQ_BACKEND")
+VARIABLES = (
+    "ZMQSTREAM_POLLER",
+    "ZMQSTREAM_LOOP",
+    "ZMQSTREAM_DEBUG",
+    "PYTHONASYNCIODEBUG",
+    "PYZMQ_BACKEND",
+)
 BITS = 8 * ctypes.sizeof(ctypes.c_void_p)
 OTHERS = ("uvloop", "tornado", "gevent")  # packages that may be installed too
 
@@ -107,9 +113,13 @@ def result_or_error(function: Any, *arguments: Any) -> Any:
 
 
 def loop_class(make: Any) -> str:
+    """The class of a new loop, and how its streams are served."""
     loop = make()
-    loop.close()
-    return f"{type(loop).__module__}.{type(loop).__qualname__}"
+    try:
+        kind = eventloop.reactor_of(loop).kind
+    finally:
+        loop.close()
+    return f"{type(loop).__module__}.{type(loop).__qualname__} ({kind})"
 
 
 def public_path(path: Path | None) -> str:
