@@ -13,10 +13,10 @@
 
 A loop is served in one of three ways:
 
-- "own": an EventLoop. It is asyncio's SelectorEventLoop with a selector that runs the reactor, so all
-  of asyncio works on it.
-- "adopted": a SelectorEventLoop of asyncio. Its default loop and Tornado's are such loops. When the
-  first stream is created, the loop's selector becomes one that runs the reactor, and remains so.
+- "own": an EventLoop. It is asyncio's SelectorEventLoop with a selector that runs the reactor, so
+  all of asyncio works on it.
+- "adopted": a SelectorEventLoop of asyncio. Its default loop and Tornado's are such loops. When
+  the first stream is created, the loop's selector becomes one that runs the reactor, and stays so.
 - "guest": any other loop with readers, for example uvloop. There all streams share a guest reactor,
   which is one reader of that loop, and are slower.
 """

@@ -283,7 +283,7 @@ def test_touched_in_a_busy_loop(backend, others, throttled):
 @deaf
 @pytest.mark.parametrize("others", [0, 20])
 def test_touched_between_the_poll_and_the_turn(backend, throttled, others):
-    """As a reader that sends through a shadow of the socket: the message comes in the same iteration."""
+    """As by a reader that sends through a shadow: the message comes in the same iteration."""
     stream, socket, peer, got = listening(backend)
     for _ in range(others):
         listening(backend)
