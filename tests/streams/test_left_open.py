@@ -16,6 +16,7 @@ import warnings
 
 import pytest
 import zmq
+import zmq.asyncio
 
 from support import TIMEOUT
 from support.children import fork
@@ -98,6 +99,16 @@ def unittest_case(loop, send):
     assert result.wasSuccessful(), result
 
 
+def of_zmq_asyncio(loop, send):
+    """The stream uses a shadow of its socket."""
+    context = zmq.asyncio.Context()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        stream = ZMQStream(context.socket(zmq.DEALER), loop)
+    stream.on_recv(lambda message: (stream, context))
+    send(stream)
+
+
 def waiting(loop, send):
     """A coroutine waits for a message, and for room."""
     stream = ZMQStream(zmq.Context().socket(zmq.DEALER), loop)
@@ -112,7 +123,7 @@ def waiting(loop, send):
 
 OWNERS = (
     alone, cycle, cycle_with_the_socket, two_of_a_context, monitored, subclass, unittest_case,
-    waiting,
+    of_zmq_asyncio, waiting,
 )  # fmt: skip
 
 # -- what it has to send ---------------------------------------------------------------------------
@@ -187,14 +198,15 @@ def test_a_stream_that_becomes_garbage(backend, owner, send, end):
 
 def test_what_libzmq_can_send_is_sent(backend):
     """Within half a second, where LINGER is without end."""
-    peer = backend.socket(zmq.PULL, rcvtimeo=TIMEOUT * 1000)
+    peer = backend.socket(zmq.DEALER, rcvtimeo=TIMEOUT * 1000)
     peer.bind("tcp://127.0.0.1:*")
     endpoint = peer.last_endpoint.decode()
 
     def child():
         loop, io_loop = backend.new_loop()
-        stream = ZMQStream(zmq.Context().socket(zmq.PUSH), io_loop)
+        stream = ZMQStream(zmq.Context().socket(zmq.DEALER), io_loop)
         stream.connect(endpoint)
+        loop.run_until_complete(stream.recv())
         for i in range(100):
             stream.send(b"%d" % i)
         del stream
@@ -204,17 +216,19 @@ def test_what_libzmq_can_send_is_sent(backend):
         gc.collect()
 
     other = fork(child)
+    peer.send(b"connected")
     assert [peer.recv() for _ in range(100)] == [b"%d" % i for i in range(100)]
     other.result()
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_socket_that_somebody_else_holds_stays_open(backend):
+@pytest.mark.parametrize("shadow", [False, True])
+def test_a_socket_that_somebody_else_holds_stays_open(backend, shadow):
     """Another stream may be made of it, on another loop."""
     socket, peer = backend.pair()
     for i in range(2):
         loop, io_loop = backend.new_loop()
-        stream = ZMQStream(socket, io_loop)
+        stream = ZMQStream(zmq.Socket(shadow=socket) if shadow else socket, io_loop)
         stream.on_recv(lambda message, stream=stream: stream)
         del stream
         loop.run_until_complete(asyncio.sleep(0))

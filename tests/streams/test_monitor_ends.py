@@ -556,6 +556,7 @@ elif what == "sys_exit":
 # -- several -----------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_two_streams_on_a_socket(backend):
     events = backend.recorder()
     stream = monitored(backend, events.append, zmq.EVENT_LISTENING, address=None)

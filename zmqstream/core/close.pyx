@@ -116,6 +116,7 @@ cdef list orphans = []
 cdef int left_open(Stream self) except -1:
     """A stream is garbage, and was not closed."""
     cdef object socket = open_sockets.pop(id(self), None)
+    cdef bint is_shadow = self.shadowed is None and self.origin is not self.sock  # of another's socket
     cdef Py_ssize_t ours
     if self.state == FORKED or zs_is_finalizing() or self.origin._pid != os.getpid():
         return 0
@@ -128,14 +129,14 @@ cdef int left_open(Stream self) except -1:
     try:
         warnings.warn(f"unclosed {name_of(self)}", ResourceWarning, source=self)
     finally:
-        if Py_REFCNT(<PyObject *> socket) <= ours:
+        if Py_REFCNT(<PyObject *> socket) <= ours and not is_shadow:
             close_stream(self, left_open_linger(socket), True)
         else:
-            # its other owners may be garbage, too, and go in a moment
             self.py_socket = self.shadowed = None
             close_stream(self, None, True)
-            orphans.append(socket)
-            Py_AddPendingCall(&close_orphans, NULL)
+            if not is_shadow:  # its other owners may be garbage, too, and go in a moment
+                orphans.append(socket)
+                Py_AddPendingCall(&close_orphans, NULL)
     return 0
 
 
