@@ -266,6 +266,7 @@ def test_a_loop_that_is_closed_before_its_streams(context, own):
     assert closed == [True]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_streams_of_a_closed_loop_may_be_dropped(context):
     loop = EventLoop()
     streams = [ZMQStream(pair(context)[0], loop) for _ in range(5)]
