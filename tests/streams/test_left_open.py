@@ -193,7 +193,7 @@ def test_a_stream_that_becomes_garbage(backend, owner, send, end):
     assert len(names) == (2 if owner is two_of_a_context else 1), names
     assert all(name.startswith("unclosed <") and "zmq.DEALER" in name for name in names)
     assert unraisable == []
-    assert took < 2
+    assert took < TIMEOUT / 2  # no hang, on a busy machine either
 
 
 def test_what_libzmq_can_send_is_sent(backend):
@@ -350,7 +350,7 @@ def test_a_program_that_ends(program, run):
     head = f"import {modules}\nfrom zmqstream import ZMQStream\nbegan = time.monotonic()\n"
     text = head + textwrap.dedent(PROGRAMS[program]).replace("RUN", RUNS[run])
     if program in ("with an unsent message", "a cycle"):
-        text += "\nassert time.monotonic() - began < 2, time.monotonic() - began\n"
+        text += f"\nassert time.monotonic() - began < {TIMEOUT / 2}, time.monotonic() - began\n"
     done = subprocess.run(
         [sys.executable, "-c", text], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )

@@ -212,7 +212,7 @@ def test_a_new_stream_on_the_parents_loop(backend, parent):
 def test_the_end_of_the_parents_loop_in_the_child(backend, parent, end):
     """Not only of its streams: EPOLL_CTL_DEL in the child would take away the parent's events."""
     references = [weakref.ref(stream) for stream in parent.streams]
-    own = backend.at_home
+    own = backend.at_home and backend.name != "tornado"  # which keeps its loops in a dict
 
     def child():
         while parent.streams:
