@@ -5,8 +5,9 @@ import textwrap
 import pytest
 
 from support import asyncio_suite
-from support.asyncio_suite import ADOPTED, NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
+from support.asyncio_suite import NOT_FOR_OURS, OURS, OURS_FAKED, PASSED
 from support.backends import POLLERS
+from support.in_place_of_asyncio import ADOPTED
 
 pytestmark = pytest.mark.skipif(
     not asyncio_suite.shipped(), reason="this Python ships no test.test_asyncio"
