@@ -100,7 +100,13 @@ def patched_selector():
 
 
 @pytest.mark.parametrize(
-    "make", [asyncio.SelectorEventLoop, asyncio.new_event_loop, Derived, TornadoLoop]
+    "make",
+    [
+        asyncio.SelectorEventLoop,
+        asyncio.new_event_loop,
+        Derived,
+        lambda: TornadoLoop(make_current=False),
+    ],
 )
 def test_adopted(make, context):
     given = make()
