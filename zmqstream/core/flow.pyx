@@ -1,4 +1,4 @@
-# Flow control: how much may wait to be sent, for how long, and who is told when there is room.
+# Flow control: how much may wait to be sent, for how long, and who is woken when there is room.
 #
 # - Nobody looks at the limits for each message that leaves: check_levels() does, at the end of every
 #   operation.
@@ -139,7 +139,7 @@ cdef int drop(Stream self, object frames, Delivery delivery) except -1:
 cdef list new_drop(Stream self):
     """Have a drop reported: the caller sets its frames and its Delivery, at once.
 
-    What may fail for want of memory comes first, so that no message leaves without an outcome.
+    What may run out of memory comes first, so that no message leaves without an outcome.
     """
     cdef list record = [None, None, MessageDropped()]
     cdef object fresh = None if self.unreported is not None else deque()

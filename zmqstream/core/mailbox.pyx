@@ -1,8 +1,8 @@
 # What other threads send, until the thread that owns the outbox moves it there.
 #
 # This is the only part that several threads touch, and it has a lock of its own. Nothing runs under
-# the lock that could run Python code: no garbage collector, no destructor, no signal handler. So
-# whoever waits for it waits for some nanoseconds, and never for itself.
+# the lock that could run Python code: no garbage collector, no destructor, no signal handler. So a
+# thread waits for it for some nanoseconds, and never for itself.
 #
 # A mailbox holds no more than the limits of the outbox allow, as far as a drop need not be reported
 # to anybody. A letter that is not `quiet` is always accepted: it is dropped when it is moved into the
