@@ -262,7 +262,7 @@ def by_thread(taken):
 
 @pytest.mark.usefixtures("threads_take_turns")
 def test_threads(outbox, mailbox):
-    """Nothing is lost or doubled, the order of each thread holds, and whoever sleeps is told.
+    """Nothing is lost or doubled, the order of each thread holds, and the sleeper is woken.
 
     The taker takes only when somebody told it that there is mail, and would wait for ever for mail
     that nobody had told of.
