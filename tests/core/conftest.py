@@ -16,7 +16,7 @@ def no_garbage_left():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol():
-    """Collect a test's parts when pytest, too, has let go of them: rings count what they still hold.
+    """Collect a test's parts when pytest has released them too. Rings count what they still hold.
 
     They would be counted in the next test of the suite, whose counters must balance.
     """
