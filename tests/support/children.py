@@ -9,6 +9,7 @@ context, loop and streams. It ends with `os._exit()`, so no code of pytest runs 
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import select
@@ -42,6 +43,7 @@ class Child:
             self.pid = os.fork()
         if self.pid == 0:
             os.close(self.reader)
+            gc.freeze()  # a collection would copy the whole suite's memory, page by page
             _run(function, writer)
         os.close(writer)
 
