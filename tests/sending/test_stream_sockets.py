@@ -18,6 +18,9 @@ pytestmark = pytest.mark.deviates("pyzmq waits in send(), and the loop with it")
 
 SIZE = 100_000  # bytes: a few such messages fill all buffers on the way
 MANY = 40
+BUFFER = (
+    400_000  # bytes in the kernel, at each end; much smaller ones wait for delayed acknowledgments
+)
 
 
 class Client:
@@ -25,7 +28,10 @@ class Client:
 
     def __init__(self, server):
         port = int(server.last_endpoint.rpartition(b":")[2])
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        self.socket.settimeout(TIMEOUT)
+        self.socket.connect(("127.0.0.1", port))
         self.name, empty = server.recv_multipart()
         assert empty == b""
         self.socket.setblocking(False)
@@ -46,7 +52,7 @@ class Client:
 @pytest.fixture
 def stalled_and_good(backend):
     """A stream, and two clients of its socket. What is sent to the first waits."""
-    server = backend.socket(zmq.STREAM, sndhwm=2, sndbuf=4096, rcvtimeo=TIMEOUT * 1000)
+    server = backend.socket(zmq.STREAM, sndhwm=2, sndbuf=BUFFER, rcvtimeo=TIMEOUT * 1000)
     server.bind("tcp://127.0.0.1:*")
     clients = Client(server), Client(server)
     yield (backend.stream(server), *clients)
