@@ -18,12 +18,13 @@ import os
 import signal
 import time
 import warnings
+import zlib
 
 import pytest
 import zmq
 
 import zmqstream
-from support.backends import IMPLEMENTATIONS, POLLERS, Backend, set_environment
+from support.backends import IMPLEMENTATIONS, POLLERS, TWINS, Backend, set_environment
 from zmqstream import EventLoop, IOLoop, _core
 
 LOOPS = tuple(name for name in IMPLEMENTATIONS if name not in ("tornado", "pyzmq"))
@@ -38,6 +39,27 @@ def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background job ignores SIGINT. Programs that tests interrupt would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all-backends", action="store_true", help="run each test on all backends")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Run each test on one of the TWINS, which its name decides; and tests of loops on all of them."""
+    selected = config.option.keyword or any("::" in argument for argument in config.args)
+    if config.option.all_backends or selected:
+        return
+    left_out = [item for item in items if not is_run(item)]
+    items[:] = [item for item in items if is_run(item)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def is_run(item):
+    name = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+    if name not in TWINS or item.path.parent.name == "loops":
+        return True
+    return name == TWINS[zlib.crc32(item.nodeid.replace(name, "").encode()) % len(TWINS)]
 
 
 def pytest_collection_finish():
