@@ -46,7 +46,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Run each test on one of the TWINS, which its name decides; and tests of loops on all of them."""
+    """Run each test on one of the TWINS, which its name decides; tests of loops run on all."""
     selected = config.option.keyword or any("::" in argument for argument in config.args)
     if config.option.all_backends or selected:
         return

@@ -28,7 +28,7 @@ IMPLEMENTATIONS = (
     "pyzmq",
 )
 
-# These run the same code as another backend, but for a few lines: one of them is enough for most tests.
+# Each runs the code of another backend, but for a few lines. One of them is enough for most tests.
 TWINS = tuple(name for name in IMPLEMENTATIONS if name.endswith("-selectors") or name == "tornado")
 
 _names = itertools.count()
