@@ -24,12 +24,13 @@ from shared import (
     PYTHON,
     STREAM,
     Accounts,
+    Comparison,
     Figure,
-    Floor,
     Measure,
     Work,
     main,
     processor_seconds,
+    whole,
 )
 
 MODULES = {OURS: "zmqstream.stream", STREAM: "zmq.eventloop.zmqstream"}
@@ -144,8 +145,8 @@ WORK = Work(
         "message, and print() waits for the thread that sends it. The kernel is restarted for each "
         "measurement. Beside the time: the processor time of the kernel."
     ),
-    measures={name: Measure(measure(name), 20_000) for name in (OURS, STREAM)},
-    floors=(Floor("speed", STREAM),),
+    measures={name: Measure(whole(measure(name)), 20_000) for name in (OURS, STREAM)},
+    comparisons=(Comparison("speed", STREAM),),
 )
 
 

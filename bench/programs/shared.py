@@ -30,11 +30,12 @@ from zmqstream._bench.harness import (
     QUICK,
     ROUNDS,
     STREAM,
+    Comparison,
     Figure,
-    Floor,
     Measure,
     Work,
     interleave,
+    whole,
 )
 
 __all__ = [
@@ -42,12 +43,13 @@ __all__ = [
     "PYTHON",
     "STREAM",
     "Accounts",
+    "Comparison",
     "Figure",
-    "Floor",
     "Measure",
     "Work",
     "main",
     "processor_seconds",
+    "whole",
 ]
 
 HERE = Path(__file__).resolve().parent

@@ -1,6 +1,7 @@
 """What the benchmarks conclude from figures, and how they come to them; the figures themselves are
 bench/'s."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -13,21 +14,30 @@ import zmq
 
 from zmqstream._bench import climit, compiled, harness, machine, report
 from zmqstream._bench.figures import curve, quantile, quartiles, scattered, spread
-from zmqstream._bench.harness import Figure, Floor, Measure, Result, Work, interleave
+from zmqstream._bench.harness import (
+    Comparison,
+    Figure,
+    Job,
+    Measure,
+    Result,
+    Work,
+    interleave,
+    whole,
+)
 from zmqstream._bench.peers import BLOCKING, OURS, PEERS, PYOMQ, STREAM, C
 from zmqstream._bench.works import WORKS
 
 
-def a_work(*floors, unit="ns", **measures):
+def a_work(*comparisons, unit="ns", **measures):
     named = {name.replace("_", " "): measure for name, measure in measures.items()}
-    return Work("a work", "per message", "what it is", named, floors, unit=unit)
+    return Work("a work", "per message", "what it is", named, comparisons, unit=unit)
 
 
-def a_result(*floors, unit="ns", missing=(), **rounds):
+def a_result(*comparisons, unit="ns", missing=(), **rounds):
     """A result whose figures are these, round by round."""
-    work = Work("a work", "per message", "what it is", {}, floors, unit=unit)
+    work = Work("a work", "per message", "what it is", {}, comparisons, unit=unit)
     for name in [*rounds, *missing]:
-        work.measures[NAMES.get(name, name)] = Measure(float)
+        work.measures[NAMES.get(name, name)] = Measure(whole(float))
     figures = {
         NAMES.get(name, name): [v if isinstance(v, Figure) else Figure(v) for v in values]
         for name, values in rounds.items()
@@ -76,7 +86,11 @@ def test_implementations_take_turns():
         return lambda n: trail.append((name, n)) or 1.0
 
     steps = []
-    work = a_work(a=Measure(doing("a"), 100), b=Measure(doing("b"), 50), c=Measure(doing("c"), 20))
+    work = a_work(
+        a=Measure(whole(doing("a")), 100),
+        b=Measure(whole(doing("b")), 50),
+        c=Measure(whole(doing("c")), 20),
+    )
     result = interleave(work, 3, progress=steps.append)
     warm_up, rounds = trail[:3], trail[3:]
     assert warm_up == [("a", 10), ("b", 5), ("c", 2)]
@@ -89,7 +103,7 @@ def test_implementations_take_turns():
 
 def test_quick_rounds_are_shorter():
     done = []
-    work = a_work(a=Measure(lambda n: done.append(n) or 1.0, 100))
+    work = a_work(a=Measure(whole(lambda n: done.append(n) or 1.0), 100))
     result = interleave(work, 2, quick=True)
     assert done[1:] == [10, 10]
     assert result.quick
@@ -100,7 +114,8 @@ def test_how_often_comes_from_the_warm_up():
     """A fake work of 1,000 ns each is done for SECONDS, and never more often than it may be."""
     done = []
     work = a_work(
-        a=Measure(lambda n: done.append(n) or 1000.0), b=Measure(lambda n: 1000.0, most=77)
+        a=Measure(whole(lambda n: done.append(n) or 1000.0)),
+        b=Measure(whole(lambda n: 1000.0), most=77),
     )
     result = interleave(work, 1)
     assert result.n == {"a": int(harness.SECONDS * 1e6), "b": 77}
@@ -108,21 +123,54 @@ def test_how_often_comes_from_the_warm_up():
     assert result.n["a"] > done[0]
 
 
+def test_only_the_job_is_timed(monkeypatch):
+    """A job of 5 ns each, and 100 ns before and after it."""
+    clock = 0
+    monkeypatch.setattr(harness, "perf_counter_ns", lambda: clock)
+
+    def takes(ns):
+        nonlocal clock
+        clock += ns
+
+    @contextlib.contextmanager
+    def prepare(n):
+        takes(100)
+        yield Job(lambda: takes(5 * n), lambda each: takes(100) or Figure(each, {"n": n}))
+        takes(100)
+
+    result = interleave(a_work(a=Measure(prepare, 10)), 2)
+    assert result.values("a") == [5, 5]
+    assert clock == 300 + 5 + 2 * (300 + 50)
+
+
+def test_what_cannot_be_prepared_at_once_is_done_in_parts():
+    parts = []
+
+    @contextlib.contextmanager
+    def prepare(n):
+        yield Job(lambda: parts.append(n), lambda each: Figure(1.0))
+
+    interleave(a_work(a=Measure(prepare, 25, part=10)), 1)
+    assert parts == [2, 10, 10, 5]
+
+
 def test_a_peer_that_is_not_there_says_why(monkeypatch):
     monkeypatch.setattr(type(PEERS[PYOMQ]), "missing", lambda self: "not installed")
-    work = a_work(Floor("speed", PYOMQ), zmqstream=Measure(lambda n: 1.0, 1))
-    work.measures[PYOMQ] = Measure(lambda n: pytest.fail("was run"), 1)
+    work = a_work(Comparison("speed", PYOMQ), zmqstream=Measure(whole(lambda n: 1.0), 1))
+    work.measures[PYOMQ] = Measure(whole(lambda n: pytest.fail("was run")), 1)
     result = interleave(work, 1)
     assert result.missing == {PYOMQ: "not installed"}
     assert "missing: not installed" in report.tables([result])
-    assert report.compare(result, work.floors[0])["remark"] == f"no figures of {PYOMQ}"
+    assert report.compare(result, work.comparisons[0])["remark"] == f"no figures of {PYOMQ}"
 
 
 def test_a_peer_that_fails_is_left_out():
     def fails(n):
         raise ValueError("no such thing")
 
-    work = a_work(zmqstream=Measure(lambda n: 1.0, 1), pyzmq_blocking=Measure(fails, 1))
+    work = a_work(
+        zmqstream=Measure(whole(lambda n: 1.0), 1), pyzmq_blocking=Measure(whole(fails), 1)
+    )
     result = interleave(work, 2)
     assert result.missing == {BLOCKING: "failed: no such thing"}
     assert len(result.figures[OURS]) == 2
@@ -134,7 +182,7 @@ def test_ours_and_the_limit_must_work(name):
         raise ValueError("no such thing")
 
     work = a_work()
-    work.measures[name] = Measure(fails, 1)
+    work.measures[name] = Measure(whole(fails), 1)
     if name == C and PEERS[C].missing():
         pytest.skip("no compiler")
     with pytest.raises(ValueError, match="no such thing"):
@@ -151,7 +199,7 @@ def test_a_peer_that_hangs_is_waited_for_once(monkeypatch):
         while True:
             pass
 
-    work = a_work(hangs=Measure(hangs, 1))
+    work = a_work(hangs=Measure(whole(hangs), 1))
     assert "not finished after 0.05 seconds" in interleave(work, 1).missing["hangs"]
     assert "did not finish a work" in interleave(work, 1).missing["hangs"]
     assert len(runs) == 1
@@ -160,44 +208,35 @@ def test_a_peer_that_hangs_is_waited_for_once(monkeypatch):
 # -- conclusions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("floor", "value", "met"),
-    [
-        (Floor("speed", STREAM, 9), 10, True),
-        (Floor("speed", STREAM, 11), 10, False),
-        (Floor("time", STREAM, 0.2), 0.1, True),
-        (Floor("time", STREAM, 0.05), 0.1, False),
-        (Floor("limit", bound=100), 100, True),
-        (Floor("limit", bound=99), 100, False),
-        (Floor("speed", STREAM), 10, None),
-    ],
-)
-def test_floors(floor, value, met):
-    row = report.compare(a_result(ours=[100] * 5, stream=[1000] * 5), floor)
-    assert (row["value"], row["met"]) == (pytest.approx(value), met)
+@pytest.mark.parametrize(("kind", "value"), [("speed", 10), ("time", 0.1)])
+def test_ratios(kind, value):
+    result = a_result(Comparison(kind, STREAM), ours=[100] * 5, stream=[1000] * 5)
+    assert report.compare(result, result.work.comparisons[0])["value"] == pytest.approx(value)
+    shown = report.tables([result])
+    assert "NOT MET" not in shown
+    assert "required" not in shown
 
 
-def test_a_floor_of_what_is_beside_the_figure():
+def test_a_ratio_of_what_is_beside_the_figure():
     result = a_result(
         ours=[Figure(1, {"p99": 30.0})] * 5,
         stream=[Figure(1, {"p99": 20.0})] * 5,
     )
-    row = report.compare(result, Floor("time", STREAM, 1.4, of="p99"))
-    assert (row["value"], row["met"]) == (1.5, False)
+    assert report.compare(result, Comparison("time", STREAM, of="p99"))["value"] == 1.5
 
 
 def test_no_ratio_of_scattered_rounds():
     """What both have, a slow machine, leaves the rounds' ratios together; what one has does not."""
     together = a_result(ours=[10, 20, 40, 80, 160], stream=[100, 200, 400, 800, 1600])
-    assert report.compare(together, Floor("speed", STREAM, 5))["value"] == 10
+    assert report.compare(together, Comparison("speed", STREAM))["value"] == 10
     one_busy = a_result(ours=[10, 10, 90, 90, 90], stream=[100, 100, 900, 900, 200])
-    assert report.compare(one_busy, Floor("speed", STREAM, 5))["value"] == 10  # medians: 2.2
+    assert report.compare(one_busy, Comparison("speed", STREAM))["value"] == 10  # medians: 2.2
     apart = a_result(ours=[10, 20, 40, 80, 160], stream=[100] * 5)
-    row = report.compare(apart, Floor("speed", STREAM, 0.001))
-    assert (row["value"], row["met"]) == (None, None)
+    row = report.compare(apart, Comparison("speed", STREAM))
+    assert row["value"] is None
     assert row["remark"].startswith("scattered")
     assert "scattered" in report.tables(
-        [a_result(Floor("speed", STREAM), ours=[1, 9], stream=[9, 1])]
+        [a_result(Comparison("speed", STREAM), ours=[1, 9], stream=[9, 1])]
     )
 
 
@@ -218,13 +257,13 @@ def test_a_sender_that_never_waits_is_named():
     assert report.remarks(result, STREAM) == []
 
 
-def test_every_floor_is_of_what_is_measured():
+def test_every_ratio_is_of_what_is_measured():
     names = [work.name for work in WORKS]
     assert len(set(names)) == len(names)
     for work in WORKS:
-        for floor in work.floors:
-            assert floor.subject in work.measures, work.name
-            assert not floor.against or floor.against in work.measures, work.name
+        for comparison in work.comparisons:
+            assert comparison.subject in work.measures, work.name
+            assert comparison.against in work.measures, work.name
         for name in work.measures:
             assert name.partition(",")[0] in PEERS or name.startswith(OURS), (work.name, name)
 
@@ -250,15 +289,17 @@ WORK_KEYS = {
 
 def test_what_is_written_can_be_read(tmp_path):
     path = tmp_path / "figures.json"
-    floor = Floor("speed", STREAM, 9)
-    result = a_result(floor, ours=[1.0, 2.0, 3.0], stream=[10.0, 20.0, 30.0], missing=["pyomq"])
+    comparison = Comparison("speed", STREAM)
+    result = a_result(
+        comparison, ours=[1.0, 2.0, 3.0], stream=[10.0, 20.0, 30.0], missing=["pyomq"]
+    )
     report.write_json(path, [result], load=0.5)
     document = report.read_json(path)
     (work,) = document["works"]
     assert work.keys() == WORK_KEYS
     assert work["implementations"][OURS]["rounds"] == [1.0, 2.0, 3.0]
     assert work["missing"] == {PYOMQ: "why"}
-    assert work["comparisons"][0]["met"] is True
+    assert work["comparisons"][0]["value"] == 10
     assert document["environment"].keys() >= {
         "platform",
         "processor",
@@ -295,7 +336,7 @@ def test_adding_keeps_other_works_of_the_same_machine(tmp_path, monkeypatch):
     [
         ("{", "no JSON"),
         ("[]", "no figures"),
-        ('{"works": [], "schema": 99}', "schema 99, where 1"),
+        ('{"works": [], "schema": 99}', "schema 99, where 2"),
         (None, "No such file"),
     ],
 )
@@ -418,13 +459,19 @@ def test_a_quick_run(tmp_path):
 # -- the guard of instruction counts ---------------------------------------------------------------
 
 
+def script(name):
+    path = Path(__file__).parents[2] / "bench" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, name, module)  # dataclasses look there
+        spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def guard():
-    path = Path(__file__).parents[2] / "bench" / "guard.py"
-    spec = importlib.util.spec_from_file_location("guard", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("guard")
 
 
 def a_dump(n, total):
@@ -482,3 +529,85 @@ def test_no_valgrind_is_loud(guard, monkeypatch, capsys):
         guard.main()
     assert left.value.code == 1
     assert "valgrind is not installed" in capsys.readouterr().out
+
+
+# -- the project's bounds --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bounds():
+    return script("bounds")
+
+
+def test_every_bound_is_of_what_is_measured(bounds):
+    works = {work.name: work for work in WORKS}
+    for bound in bounds.BOUNDS:
+        work = works[bound.work]
+        assert bound.subject in work.measures, bound
+        wanted = (bound.kind, bound.against, bound.subject, bound.of or "")
+        kept = [(c.kind, c.against, c.subject, c.of) for c in work.comparisons]
+        assert bound.kind == "limit" or wanted in kept, bound
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "says", "well"),
+    [
+        ("speed", 9, "ok", True),
+        ("speed", 11, "NOT MET", False),
+        ("time", 0.2, "ok", True),
+        ("time", 0.05, "NOT MET", False),
+        ("limit", 100, "ok", True),
+        ("limit", 99, "NOT MET", False),
+    ],
+)
+def test_bounds(bounds, monkeypatch, kind, limit, says, well):
+    pairs = [Comparison(kind, STREAM) for kind in ("speed", "time")]
+    result = a_result(*pairs, ours=[100] * 5, stream=[1000] * 5)
+    against = None if kind == "limit" else STREAM
+    monkeypatch.setattr(bounds, "BOUNDS", [bounds.Bound("a work", kind, limit, against)])
+    (line,), verdict = bounds.check(report.as_json([result]))
+    assert line.startswith(says)
+    assert verdict is well
+
+
+def test_bounds_without_a_figure(bounds):
+    lines, verdict = bounds.check({"works": []})
+    assert verdict is True
+    assert all(line.startswith("no figure") for line in lines)
+
+
+# -- pytest bench ----------------------------------------------------------------------------------
+
+
+def test_pytest_bench(tmp_path):
+    """Rounds are pytest-benchmark's own, and runs can be compared."""
+    pytest.importorskip("pytest_benchmark")
+    root = Path(__file__).parents[2]
+
+    def run(*options):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", str(root / "bench"), "--rootdir", str(root), "-q"]
+            + ["-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist"]
+            + ["-k", "flush and 100 and not pyzmq", "--benchmark-max-time", "0"]
+            + ["--benchmark-storage", str(tmp_path), *options],
+            cwd=tmp_path,  # the zmqstream to be imported is the one that is tested here
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    first = run("--benchmark-compare", "--benchmark-autosave", "--benchmark-min-rounds", "3")
+    assert "No benchmark files" in first  # it runs nevertheless
+    (file,) = tmp_path.rglob("*.json")
+    (found,) = json.loads(file.read_text())["benchmarks"]
+    assert found["group"] == "flush(limit=100), 10,000 times"
+    assert found["extra_info"]["times"] == 10_000
+    assert found["stats"]["rounds"] == 3
+    assert 0 < found["stats"]["min"] < found["stats"]["max"]
+    each = found["extra_info"]["ns per message"]
+    assert each == pytest.approx(found["stats"]["median"] / 10_000 * 1e9, abs=0.1)
+    assert "(NOW)" in run("--benchmark-compare", "--benchmark-compare-fail", "median:99999%")

@@ -1,4 +1,8 @@
-"""A benchmark: a work that several implementations do in turn, and its floors."""
+"""A benchmark: a work that several implementations do, and the runner that makes them take turns.
+
+`interleave()` is the runner of `python -m zmqstream bench`. `pytest bench` runs the same works with
+pytest-benchmark.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 
 from .figures import median
 from .machine import Machine
@@ -40,43 +45,69 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """How an implementation does a work: `function(n)` does it n times, and measures.
+class Job:
+    """A work that is ready to be done once. Only `run()` is timed.
 
-    Without n, it is done as often as SECONDS allow, estimated from the warm-up (its figure is then
-    nanoseconds for each time), but at most `most` times, which limits the preparation.
+    `after(each)` is called next. It returns the figure of this run: by default the nanoseconds for
+    each time that the work was done.
     """
 
-    function: Callable[[int], Figure | float]
+    run: Callable[[], object]
+    after: Callable[[float], Figure] = Figure
+
+
+Prepare = Callable[[int], AbstractContextManager[Job]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How an implementation does a work: `prepare(n)` gets everything ready to do it n times.
+
+    Without n, the work is done as often as SECONDS allow, estimated from the warm-up, but at most
+    `most` times. `part` is the largest number that can be prepared at once; a measurement of more
+    is made of several jobs.
+    """
+
+    prepare: Prepare
     n: int | None = None
     most: int = 2_000_000
+    part: int = 2_000_000
     peer: str = ""  # the name in PEERS, where the implementation's is longer
     quick: bool = True  # whether it is in quick runs too
 
 
-@dataclass(frozen=True)
-class Floor:
-    """The bound for the figure of `subject`. Without a bound, the figure is only reported.
+def whole(function: Callable[[int], Figure | float]) -> Prepare:
+    """A `prepare` for a function that measures by itself and returns its figure."""
 
-    kind "speed": `against`'s figure over the subject's is at least the bound;
-    kind "time": the subject's figure over `against`'s is at most the bound;
-    kind "limit": the subject's figure, in its unit, is at most the bound.
+    @contextmanager
+    def prepare(n: int) -> Iterator[Job]:
+        found: list[Figure | float] = []
+
+        def after(each: float) -> Figure:
+            figure = found[0]
+            return figure if isinstance(figure, Figure) else Figure(figure)
+
+        yield Job(lambda: found.append(function(n)), after)
+
+    return prepare
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A ratio of two implementations' figures.
+
+    kind "speed": `against`'s figure over the subject's;
+    kind "time": the subject's figure over `against`'s.
     `of`: the name of a value beside the figure, to be used instead of the figure.
     """
 
     kind: str
-    against: str = ""
-    bound: float | None = None
+    against: str
     subject: str = OURS
     of: str = ""
 
     def ratio(self, subject: float, against: float) -> float:
         return against / subject if self.kind == "speed" else subject / against
-
-    def met(self, value: float) -> bool:
-        if self.bound is None:
-            return True
-        return value >= self.bound if self.kind == "speed" else value <= self.bound
 
 
 @dataclass(frozen=True)
@@ -87,10 +118,13 @@ class Work:
     figure: str  # the meaning of the figure: "per message"
     what: str  # the description: what is timed, and what is not
     measures: dict[str, Measure]
-    floors: tuple[Floor, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     unit: str = "ns"  # or "B", "%"
     curve: str = ""  # the meaning of the figures' curves
     plot: tuple[str, float] | None = None  # the plot of its medians, and their x
+    batch: int = (
+        0  # how often pytest-benchmark has it done in a round; 0: its figure is no duration
+    )
 
 
 @dataclass
@@ -154,7 +188,7 @@ def interleave(
                 if done < 0:
                     result.n[name] = warm_up(what, measure, quick, limit)
                 else:
-                    figure = measured(what, measure.function, result.n[name], limit)
+                    figure = measured(what, measure, result.n[name], limit)
                     result.figures[name].append(figure)
             except Exception as error:
                 if must_work:
@@ -171,19 +205,31 @@ def warm_up(what: str, measure: Measure, quick: bool, limit: float) -> int:
     """Do a part of the work, and return its n for each round."""
     divisor = QUICK if quick else 1
     if measure.n is not None:
-        measured(what, measure.function, max(1, measure.n // QUICK), limit)
+        measured(what, measure, max(1, measure.n // QUICK), limit)
         return max(1, measure.n // divisor)
     n = PROBE
     for seconds in (SECONDS / QUICK, SECONDS / divisor):
-        figure = measured(what, measure.function, max(1, min(n, measure.most // divisor)), limit)
+        figure = measured(what, measure, max(1, min(n, measure.most // divisor)), limit)
         n = max(1, min(int(seconds * 1e9 / figure.value), measure.most // divisor))
     return n
 
 
-def measured(
-    what: str, function: Callable[[int], Figure | float], n: int, limit: float = TIME_LIMIT
-) -> Figure:
-    """One measurement, with the garbage collector on, as in any program.
+def measured(what: str, measure: Measure, n: int, limit: float = TIME_LIMIT) -> Figure:
+    """One measurement."""
+    took = 0
+    with settled(), time_limit(limit, what):
+        for done in range(0, n, measure.part):
+            with measure.prepare(min(measure.part, n - done)) as job:
+                start = perf_counter_ns()
+                job.run()
+                took += perf_counter_ns() - start
+                figure = job.after(took / n)
+    return figure
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Measure with the garbage collector on, as in any program.
 
     Older objects are frozen, so that collections do not depend on other modules in the process,
     such as pytest.
@@ -191,11 +237,9 @@ def measured(
     gc.collect()
     gc.freeze()
     try:
-        with time_limit(limit, what):
-            figure = function(n)
+        yield
     finally:
         gc.unfreeze()
-    return figure if isinstance(figure, Figure) else Figure(figure)
 
 
 class _TimeLimit(KeyboardInterrupt):

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import functools
 import importlib
-from collections.abc import Callable, Coroutine
-from time import perf_counter_ns
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import zmq
@@ -32,7 +32,8 @@ PYOMQ_ASYNC = "pyomq.asyncio"
 PYOMQ_STREAM = "pyomq ZMQStream"
 ZLOOP = "czmq zloop"
 
-Go = Callable[[], None]  # notes the time, and starts the messages
+Run = Callable[[], Any]  # what is timed
+AsyncRun = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class Peer:
@@ -55,11 +56,11 @@ class Peer:
         """A socket for receive() or serve(): a zmq.Socket, or the peer's own type."""
         return context.socket(kind)
 
-    def receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int = 1
-    ) -> tuple[int, Any]:
-        """Receive n messages of `frames` frames. `lasts` of them, including the last, have one
-        more frame. Returns the time of the last message, and the message."""
+    def receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int = 1
+    ) -> contextlib.AbstractContextManager[Run]:
+        """Prepare to receive n messages of `frames` frames. `lasts` of them, including the last,
+        have one more frame. The function receives them, and returns the last message."""
         raise NotImplementedError
 
     def serve(self, socket: Any) -> None:
@@ -71,12 +72,14 @@ class InC(Peer):
     def missing(self) -> str:
         return climit.missing()
 
-    def receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int = 1
-    ) -> tuple[int, Any]:
-        go()
-        climit.receive(socket, n)
-        return perf_counter_ns(), None
+    @contextmanager
+    def receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int = 1
+    ) -> Iterator[Run]:
+        def run() -> None:
+            climit.receive(socket, n)
+
+        yield run
 
     def serve(self, socket: Any) -> None:
         climit.echo(socket)
@@ -98,19 +101,21 @@ class Zloop(Peer):
 
 
 class Blocking(Peer):
-    def receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int = 1
-    ) -> tuple[int, Any]:
-        receive = socket.recv_multipart
-        if copy:  # call as a program would: an argument costs some 50 ns
-            go()
-            for _ in range(n):
-                message = receive()
-        else:
-            go()
-            for _ in range(n):
-                message = receive(copy=False)
-        return perf_counter_ns(), message
+    @contextmanager
+    def receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int = 1
+    ) -> Iterator[Run]:
+        def run() -> Any:
+            receive = socket.recv_multipart
+            if copy:  # call as a program would: an argument costs some 50 ns
+                for _ in range(n):
+                    message = receive()
+            else:
+                for _ in range(n):
+                    message = receive(copy=False)
+            return message
+
+        yield run
 
     def serve(self, socket: Any) -> None:
         while True:
@@ -122,6 +127,17 @@ class PyomqBlocking(Blocking):
         return importlib.import_module("pyomq").Context().socket(kind)
 
 
+def complete(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, or cancel it if a time limit or Ctrl-C leaves the loop."""
+    task = loop.create_task(main)
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        if task.cancel():
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+
+
 class OnLoop(Peer):
     """An implementation on an event loop. `loop` is the name of its factory in LOOPS."""
 
@@ -130,30 +146,47 @@ class OnLoop(Peer):
         super().__init__(name, *modules, *needs)
         self.new_loop = LOOPS[loop]
 
-    def run(self, main: Coroutine[Any, Any, Any]) -> Any:
+    @contextmanager
+    def on_loop(self, prepare: AbstractAsyncContextManager[AsyncRun]) -> Iterator[Run]:
+        """What `prepare` prepares, as a function that runs it on a new loop."""
         loop = self.new_loop()
         asyncio.set_event_loop(loop)  # aiozmq and Tornado's IOLoop.current() look there, too
-        task = loop.create_task(main)
         try:
-            return loop.run_until_complete(task)
+            work = complete(loop, prepare.__aenter__())
+            try:
+                yield lambda: complete(loop, work())
+            except BaseException as error:
+                complete(loop, prepare.__aexit__(type(error), error, error.__traceback__))
+                raise
+            complete(loop, prepare.__aexit__(None, None, None))
         finally:
-            if task.cancel():  # a time limit or Ctrl-C has left the loop: clean up
-                with contextlib.suppress(asyncio.CancelledError):
-                    loop.run_until_complete(task)
             asyncio.set_event_loop(None)
             loop.close()
 
-    def receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int = 1
-    ) -> tuple[int, Any]:
-        return self.run(self._receive(socket, n, frames, copy, go, lasts))
+    def run(self, main: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on a new loop."""
+
+        @asynccontextmanager
+        async def prepared() -> AsyncIterator[AsyncRun]:
+            async def work() -> Any:
+                return await main
+
+            yield work
+
+        with self.on_loop(prepared()) as run:
+            return run()
+
+    def receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int = 1
+    ) -> contextlib.AbstractContextManager[Run]:
+        return self.on_loop(self._receiving(socket, n, frames, copy, lasts))
 
     def serve(self, socket: Any) -> None:
         self.run(self._serve(socket))
 
-    async def _receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int
-    ) -> tuple[int, Any]:
+    def _receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int
+    ) -> AbstractAsyncContextManager[AsyncRun]:
         raise NotImplementedError
 
     async def _serve(self, socket: Any) -> None:
@@ -173,9 +206,10 @@ class Streams(OnLoop):
         module, _, name = self.path.partition(":")
         return getattr(importlib.import_module(module), name)
 
-    async def _receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int
-    ) -> tuple[int, Any]:
+    @asynccontextmanager
+    async def _receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int
+    ) -> AsyncIterator[AsyncRun]:
         done = asyncio.get_running_loop().create_future()
 
         def callback(message: list) -> None:
@@ -183,13 +217,16 @@ class Streams(OnLoop):
             if len(message) > frames:
                 lasts -= 1
                 if not lasts:
-                    done.set_result((perf_counter_ns(), message))
+                    done.set_result(message)
 
         stream = self.stream(socket)
-        go()
-        stream.on_recv(callback, copy=copy)
-        try:
+
+        async def work() -> Any:
+            stream.on_recv(callback, copy=copy)
             return await done
+
+        try:
+            yield work
         finally:
             await self.close(stream)
 
@@ -216,20 +253,23 @@ class PyomqStreams(Streams):
 class Async(OnLoop):
     """Sockets with an awaitable recv_multipart()."""
 
-    async def _receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int
-    ) -> tuple[int, Any]:
+    @asynccontextmanager
+    async def _receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int
+    ) -> AsyncIterator[AsyncRun]:
         socket = self.awaitable(socket)
-        receive = socket.recv_multipart
-        if copy:
-            go()
-            for _ in range(n):
-                message = await receive()
-        else:
-            go()
-            for _ in range(n):
-                message = await receive(copy=False)
-        return perf_counter_ns(), message
+
+        async def work() -> Any:
+            receive = socket.recv_multipart
+            if copy:
+                for _ in range(n):
+                    message = await receive()
+            else:
+                for _ in range(n):
+                    message = await receive(copy=False)
+            return message
+
+        yield work
 
     async def _serve(self, socket: Any) -> None:
         socket = self.awaitable(socket)
@@ -245,9 +285,13 @@ class Async(OnLoop):
 class Awaited(Async):
     """zmqstream's class, with messages that are awaited one by one."""
 
-    async def _receive(self, socket: Any, *arguments: Any) -> tuple[int, Any]:
-        async with zmqstream.ZMQStream(socket) as stream:
-            return await super()._receive(stream, *arguments)
+    @asynccontextmanager
+    async def _receiving(self, socket: Any, *arguments: Any) -> AsyncIterator[AsyncRun]:
+        async with (
+            zmqstream.ZMQStream(socket) as stream,
+            super()._receiving(stream, *arguments) as work,
+        ):
+            yield work
 
     def awaitable(self, socket: Any) -> Any:
         return socket
@@ -264,12 +308,14 @@ class PyomqAsync(Async):
 class Aiozmq(OnLoop):
     """aiozmq's protocols on asyncio's loop."""
 
-    async def _receive(
-        self, socket: Any, n: int, frames: int, copy: bool, go: Go, lasts: int
-    ) -> tuple[int, Any]:
+    @asynccontextmanager
+    async def _receiving(
+        self, socket: Any, n: int, frames: int, copy: bool, lasts: int
+    ) -> AsyncIterator[AsyncRun]:
         import aiozmq
 
         done = asyncio.get_running_loop().create_future()
+        transports = []
 
         class Protocol(aiozmq.ZmqProtocol):
             def msg_received(self, message: list[bytes]) -> None:
@@ -277,14 +323,20 @@ class Aiozmq(OnLoop):
                 if len(message) > frames:
                     lasts -= 1
                     if not lasts:
-                        done.set_result((perf_counter_ns(), message))
+                        done.set_result(message)
 
-        go()
-        transport, _ = await aiozmq.create_zmq_connection(Protocol, socket.type, zmq_sock=socket)
-        try:
+        async def work() -> Any:
+            transport, _ = await aiozmq.create_zmq_connection(
+                Protocol, socket.type, zmq_sock=socket
+            )
+            transports.append(transport)
             return await done
+
+        try:
+            yield work
         finally:
-            transport.close()
+            for transport in transports:
+                transport.close()
             await asyncio.sleep(0.001)
 
     async def _serve(self, socket: Any) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from .figures import WIDE, median, quartiles, scattered, spread
-from .harness import LEAST_ROUNDS, Floor, Result
+from .harness import LEAST_ROUNDS, Comparison, Result
 from .machine import environment
 from .peers import OURS, is_limit, is_ours
 
-SCHEMA = 1  # of the JSON; docs/performance.md explains it
+SCHEMA = 2  # of the JSON; docs/performance.md explains it
 WAITED_LITTLE = 5  # percent: if the sender waited less for room, the sender was the limit
 AS_FAST = 0.05  # a peer that is faster by at most this part counts as equally fast
 
@@ -39,65 +39,55 @@ def name_of(key: str) -> str:
     return key.removesuffix("%").strip()
 
 
-def compare(result: Result, floor: Floor) -> dict[str, Any]:
-    """One row of the second table: the median of the rounds' ratios, unless these are scattered,
-    and what is required of it. (Not the ratio of the medians, which may be of different rounds: on
-    a busy machine it was outside of what most rounds had shown.)"""
+def compare(result: Result, comparison: Comparison) -> dict[str, Any]:
+    """One row of the second table: the median of the rounds' ratios, unless these are scattered.
+
+    It is not the ratio of the medians. The medians may be of different rounds, and on a busy
+    machine their ratio was outside of what most rounds had shown.
+    """
+    subject, against = comparison.subject, comparison.against
     row = {
-        "subject": floor.subject,
-        "against": floor.against or None,
-        "kind": floor.kind,
-        "of": floor.of or None,
-        "required": floor.bound,
+        "subject": subject,
+        "against": against,
+        "kind": comparison.kind,
+        "of": comparison.of or None,
         "value": None,
-        "met": None,
         "lowest": None,
         "highest": None,
         "spread": None,
         "remark": "",
     }
-    for name in (floor.subject, floor.against):
-        if name and name not in result.figures:
+    for name in (subject, against):
+        if name not in result.figures:
             return {**row, "remark": f"no figures of {name}"}
-    subject = result.values(floor.subject, floor.of)
-    if floor.kind == "limit":
-        value, rounds = median(subject), subject
-    else:
-        against = result.values(floor.against, floor.of)
-        rounds = [floor.ratio(*pair) for pair in zip(subject, against, strict=True)]
-        value = median(rounds)
+    pairs = zip(
+        result.values(subject, comparison.of), result.values(against, comparison.of), strict=True
+    )
+    rounds = [comparison.ratio(*pair) for pair in pairs]
     low, high = quartiles(rounds)
     row |= {"lowest": low, "highest": high, "spread": spread(rounds)}
-    if scattered(rounds) and floor.kind != "limit":
+    if scattered(rounds):
         return {**row, "remark": "scattered: measure again on a quieter machine"}
-    return {**row, "value": value, "met": None if floor.bound is None else floor.met(value)}
+    return {**row, "value": median(rounds)}
 
 
-def _ratio(kind: str, value: float, unit: str) -> str:
-    if kind == "limit":
-        return shown(value, unit)
+def _ratio(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def _cells(name: str, unit: str, row: dict[str, Any]) -> list[str]:
+def _cells(name: str, row: dict[str, Any]) -> list[str]:
     """A comparison as cells of a table."""
-    kind, against = row["kind"], row["against"]
-    says = {"speed": "x as fast as", "time": "x the figure of", "limit": "in all"}[kind]
-    required = between = ""
-    if row["required"] is not None:
-        bound = row["required"]
-        sign = ">=" if kind == "speed" else "<="
-        required = f"{sign} {shown(bound, unit) if kind == 'limit' else f'{bound:g}'}"
+    says = {"speed": "x as fast as", "time": "x the figure of"}[row["kind"]]
+    between = ""
     if row["lowest"] is not None:
-        between = f"{_ratio(kind, row['lowest'], unit)} .. {_ratio(kind, row['highest'], unit)}"
+        between = f"{_ratio(row['lowest'])} .. {_ratio(row['highest'])}"
     return [
         name + (f": {row['of']}" if row["of"] else ""),
         row["subject"],
-        "-" if row["value"] is None else _ratio(kind, row["value"], unit),
-        f"{says} {against}" if against else says,
-        required,
-        row["remark"] or {True: "ok", False: "NOT MET", None: ""}[row["met"]],
+        "-" if row["value"] is None else _ratio(row["value"]),
+        f"{says} {row['against']}",
         between,
+        row["remark"],
     ]
 
 
@@ -191,11 +181,11 @@ def tables(results: list[Result]) -> str:
     )
     lines += _table(
         f"Medians of the rounds' ratios; none where their middle half is wider than {WIDE:.0%}",
-        ["work", "", "ratio", "", "required", "", "middle half of the rounds' ratios"],
+        ["work", "", "ratio", "", "middle half", ""],
         [
-            _cells(result.work.name, result.work.unit, compare(result, floor))
+            _cells(result.work.name, compare(result, comparison))
             for result in results
-            for floor in result.work.floors
+            for comparison in result.work.comparisons
         ],
     )
     lines += _slower(results)
@@ -207,12 +197,6 @@ def tables(results: list[Result]) -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def unmet(results: list[Result]) -> int:
-    """The number of floors that are not met."""
-    rows = [compare(result, floor) for result in results for floor in result.work.floors]
-    return sum(row["met"] is False for row in rows)
 
 
 def as_json(results: list[Result], load: float | None = None) -> dict[str, Any]:
@@ -251,7 +235,7 @@ def _work(result: Result, load: float | None) -> dict[str, Any]:
         },
         "missing": result.missing,
         "faster": dict(faster(result)),
-        "comparisons": [compare(result, floor) for floor in work.floors],
+        "comparisons": [compare(result, each) for each in work.comparisons],
     }
 
 
@@ -299,7 +283,7 @@ def add_json(path: str | Path, results: list[Result], load: float | None = None)
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """Tables for a page of the documentation: all figures, what is required, and who is faster."""
+    """Tables for a page of the documentation: all figures, all ratios, and who is faster."""
     here = document["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in here["packages"].items())
     lines = [
@@ -338,12 +322,10 @@ def markdown(document: dict[str, Any]) -> str:
             _row([name, "", "", *[""] * len(beside), why]) for name, why in work["missing"].items()
         ]
         lines.append("")
-    lines += ["**Required**", "", _row(["work", "", "ratio", "", "required", "", "middle half"])]
-    lines.append(_row(["---", "---", "---:", "---", "---", "---", "---"]))
+    lines += ["**Ratios**", "", _row(["work", "", "ratio", "", "middle half", ""])]
+    lines.append(_row(["---", "---", "---:", "---", "---", "---"]))
     for work in document["works"]:
-        for row in work["comparisons"]:
-            if row["required"] is not None:
-                lines.append(_row(_cells(work["name"], work["unit"], row)))
+        lines += [_row(_cells(work["name"], row)) for row in work["comparisons"]]
     lines += ["", "**Where another library is faster**", ""]
     slower = [
         f"- {work['name']}: {name}, {ratio:.2f} x"

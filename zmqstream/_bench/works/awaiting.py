@@ -3,115 +3,131 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from time import perf_counter_ns
 from typing import Any
 
 from .. import climit
-from ..harness import Floor, Measure, Work
-from ..peers import ASYNC, BLOCKING, OURS, OURS_AWAITED, PEERS, STREAM, C, Streams, streams
+from ..harness import Comparison, Job, Measure, Work
+from ..peers import (
+    ASYNC,
+    BLOCKING,
+    OURS,
+    OURS_AWAITED,
+    PEERS,
+    STREAM,
+    AsyncRun,
+    C,
+    Streams,
+    streams,
+)
 from ..sockets import filled_queue, new_context, unbounded_pair
+from .flood import BATCH
 from .flood import WHAT as FLOOD_WHAT
 from .flood import measures as floods
-from .receive import Shape, receive
+from .receive import Shape, measure
 from .send import awaited
 
 SMALL = Shape(1, 16)
-Read = Callable[[Any, int], Awaitable[int]]  # reads so many messages: when it had the last
+Read = Callable[[Any, int], Coroutine[Any, Any, None]]  # reads this number of messages
 
 
-def read_queue(peer: Streams, read: Read, n: int) -> float:
-    return sum(peer.run(timed(peer, read, part)) for part in SMALL.split(n)) / n
+@contextmanager
+def read_queue(peer: Streams, read: Read, n: int) -> Iterator[Job]:
+    with peer.on_loop(reading(peer, read, n)) as run:
+        yield Job(run)
 
 
-async def timed(peer: Streams, read: Read, n: int) -> int:
+@asynccontextmanager
+async def reading(peer: Streams, read: Read, n: int) -> AsyncIterator[AsyncRun]:
     with filled_queue(n, 1, 16) as pull:
         stream = peer.stream(pull)
-        start = perf_counter_ns()
-        end = await read(stream, n)
+        yield lambda: read(stream, n)
         await peer.close(stream)
-    return end - start
 
 
-async def one_by_one(stream: Any, n: int) -> int:
+async def one_by_one(stream: Any, n: int) -> None:
     receive = stream.recv_multipart
     for _ in range(n):
         await receive()
-    return perf_counter_ns()
 
 
-async def iterated(stream: Any, n: int) -> int:
+async def iterated(stream: Any, n: int) -> None:
     async for message in stream:
         if len(message) > 1:  # the last
             break
-    return perf_counter_ns()
 
 
-async def in_batches(stream: Any, n: int) -> int:
+async def in_batches(stream: Any, n: int) -> None:
     done = asyncio.get_running_loop().create_future()
 
     def callback(messages: list[list[bytes]]) -> None:
         if len(messages[-1]) > 1:  # the last
-            done.set_result(perf_counter_ns())
+            done.set_result(None)
 
     stream.on_recv_batch(callback)
-    return await done
+    await done
 
 
 HIGH = 1_000
 
 
-def paced(peer: Streams, n: int) -> float:
-    return peer.run(send_paced(peer, n)) / n
+@contextmanager
+def paced(peer: Streams, n: int) -> Iterator[Job]:
+    with peer.on_loop(send_paced(peer, n)) as run:
+        yield Job(run)
 
 
-async def send_paced(peer: Streams, n: int) -> int:
+@asynccontextmanager
+async def send_paced(peer: Streams, n: int) -> AsyncIterator[AsyncRun]:
     with new_context() as context:
         push, pull = unbounded_pair(context)
         stream = peer.stream(push)
         stream.set_write_buffer_limits(HIGH)
-        send, drain = stream.send_multipart, stream.drain
-        start = perf_counter_ns()
-        for _ in range(n):
-            send([b"x" * 16])
+
+        async def work() -> None:
+            send, drain = stream.send_multipart, stream.drain
+            for _ in range(n):
+                send([b"x" * 16])
+                await drain()
+            stream.set_write_buffer_limits()
             await drain()
-        stream.set_write_buffer_limits()
-        await drain()
-        took = perf_counter_ns() - start
+
+        yield work
         await peer.close(stream)
         climit.drain(pull, n)
-    return took
 
 
 LOOPS = (OURS, f"{OURS} on uvloop", f"{OURS} on asyncio")
 
 
 def of_loops(read: Read) -> dict[str, Measure]:
-    return {name: Measure(partial(read_queue, streams(name), read)) for name in LOOPS}
+    return {
+        name: Measure(partial(read_queue, streams(name), read), part=SMALL.queue) for name in LOOPS
+    }
 
 
 def received(*names: str) -> dict[str, Measure]:
     """As in "receive 1 x 16 B"."""
-    return {name: Measure(partial(receive, PEERS[name], SMALL)) for name in names}
+    return {name: measure(PEERS[name], SMALL) for name in names}
 
 
 AWAIT_WHAT = """\
-As "receive 1 x 16 B", but the messages are awaited in one coroutine, `await
-stream.recv_multipart()` again and again, as often as there are messages; the others likewise."""
+As "receive 1 x 16 B", but one coroutine calls `await stream.recv_multipart()` as often as there are
+messages; the others likewise."""
 
 FOR_WHAT = """\
 As "receive 1 x 16 B", but by `async for message in stream`, in one coroutine; zmq.asyncio, which
 has no such thing, by `await socket.recv_multipart()`."""
 
 BATCH_WHAT = """\
-As "receive 1 x 16 B", but by on_recv_batch(): up to 256 messages for each call of the callback,
-which looks at the last of them only. Beside it, one call for each message."""
+As "receive 1 x 16 B", but by on_recv_batch(). Each call of the callback gets up to 256 messages,
+and the callback checks only the last of them. Beside it, one call for each message."""
 
 PACED_WHAT = f"""\
-As "send 1 x 16 B", but with a limit of {HIGH:,} messages for the stream's own queue, and
-`await stream.drain()` after every send, in one coroutine; zmq.asyncio by
-`await socket.send_multipart()`."""
+As "send 1 x 16 B", but with a limit of {HIGH:,} messages for the stream's own queue. One coroutine
+calls `await stream.drain()` after every send; with zmq.asyncio, `await socket.send_multipart()`."""
 
 WORKS = [
     Work(
@@ -123,24 +139,24 @@ WORKS = [
             **of_loops(one_by_one),
             **received(BLOCKING, ASYNC, f"{ASYNC} on uvloop"),
         },
-        (Floor("time", C), Floor("speed", ASYNC, 25), Floor("speed", BLOCKING)),
+        (Comparison("time", C), Comparison("speed", ASYNC), Comparison("speed", BLOCKING)),
+        batch=10_000,
     ),
     Work(
         "tcp flood, awaited",
         "per message",
         f'Messages are awaited as in "await recv_multipart".\n{FLOOD_WHAT}',
         floods("tcp", (C, OURS_AWAITED, BLOCKING, ASYNC, f"{ASYNC} on uvloop")),
-        tuple(
-            Floor("speed", against, least, OURS_AWAITED)
-            for against, least in ((C, None), (ASYNC, 12), (BLOCKING, 1))
-        ),
+        tuple(Comparison("speed", against, OURS_AWAITED) for against in (C, ASYNC, BLOCKING)),
+        batch=BATCH,
     ),
     Work(
         "async for",
         "per message",
         FOR_WHAT,
         {**received(C), **of_loops(iterated), **received(ASYNC)},
-        (Floor("time", C), Floor("speed", ASYNC, 30)),
+        (Comparison("time", C), Comparison("speed", ASYNC)),
+        batch=10_000,
     ),
     Work(
         "on_recv_batch",
@@ -149,10 +165,15 @@ WORKS = [
         {
             **received(C),
             **of_loops(in_batches),
-            f"{OURS}, on_recv": Measure(partial(receive, PEERS[OURS], SMALL)),
+            f"{OURS}, on_recv": measure(PEERS[OURS], SMALL),
             **received(STREAM),
         },
-        (Floor("time", C, 2.5), Floor("speed", f"{OURS}, on_recv"), Floor("speed", STREAM)),
+        (
+            Comparison("time", C),
+            Comparison("speed", f"{OURS}, on_recv"),
+            Comparison("speed", STREAM),
+        ),
+        batch=10_000,
     ),
     Work(
         "send, waiting for room",
@@ -162,6 +183,7 @@ WORKS = [
             **{name: Measure(partial(paced, streams(name)), most=1_000_000) for name in LOOPS},
             ASYNC: Measure(partial(awaited, 1, b"x" * 16), most=1_000_000),
         },
-        (Floor("speed", ASYNC),),
+        (Comparison("speed", ASYNC),),
+        batch=10_000,
     ),
 ]

@@ -1,16 +1,56 @@
-"""What a stream costs: time to make and to close it, and memory."""
+"""What a stream costs: time to create and to close it, and memory."""
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from time import perf_counter_ns
+from typing import Any
 
-from ..harness import OURS, STREAM, Figure, Floor, Measure, Work
-from ..sockets import Process
+import zmq
+
+from ..harness import OURS, STREAM, Comparison, Figure, Job, Measure, Work, whole
+from ..peers import AsyncRun, Streams, streams
+from ..sockets import Process, new_context
+
+STREAMS = 5_000
+
+
+@contextmanager
+def create(peer: Streams, n: int) -> Iterator[Job]:
+    made: list[Any] = []
+
+    def after(each: float) -> Figure:
+        start = perf_counter_ns()
+        for stream in made:
+            stream.on_recv(None)
+            stream.close()
+        return Figure(each, {"close": (perf_counter_ns() - start) / n})
+
+    with peer.on_loop(created(peer, n, made)) as run:
+        yield Job(run, after)
+
+
+@asynccontextmanager
+async def created(peer: Streams, n: int, made: list[Any]) -> AsyncIterator[AsyncRun]:
+    with new_context(n + 10) as context:
+        sockets = [context.socket(zmq.PULL) for _ in range(n)]
+        for socket in sockets:
+            socket.fd, socket.events  # noqa: B018  what a socket creates once
+
+        async def work() -> None:
+            for socket in sockets:
+                stream = peer.stream(socket)
+                stream.on_recv(print)
+                made.append(stream)
+
+        yield work
+
 
 SCRIPT = """
-import asyncio, gc, json, sys, time, zmq
+import asyncio, gc, sys, zmq
 from zmqstream._bench.peers import streams
 from zmqstream._bench.sockets import allow_descriptors
 
@@ -29,66 +69,49 @@ async def main(peer, n):
     made = [None] * n
     gc.collect()
     before = resident()
-    start = time.perf_counter_ns()
     for number, socket in enumerate(sockets):
         stream = made[number] = peer.stream(socket)
         stream.on_recv(print)
-    made_in = time.perf_counter_ns() - start
     await asyncio.sleep(0.05)
     await asyncio.sleep(0.05)
-    memory = resident() - before
-    start = time.perf_counter_ns()
-    for stream in made:
-        stream.on_recv(None)
-        stream.close()
-    closed_in = time.perf_counter_ns() - start
-    print(json.dumps([made_in / n, closed_in / n, memory / n]), flush=True)
+    print((resident() - before) / n, flush=True)
 
 peer = streams(sys.argv[1])
 peer.run(main(peer, int(sys.argv[2])))
 """
-STREAMS = 5_000
 
 
-def cost(name: str, n: int) -> tuple[float, float, float]:
-    """Nanoseconds to make a stream, and to close it; bytes."""
+def memory(name: str, n: int) -> float:
+    n = max(n, 1_000)  # fewer do not show: memory comes in pages
     with Process(sys.executable, "-c", SCRIPT, name, str(n)) as process:
-        made, closed, memory = json.loads(process.hear())
-    return made, closed, memory
-
-
-def time_of(name: str, n: int) -> Figure:
-    made, closed, _ = cost(name, n)
-    return Figure(made, {"close": closed})
-
-
-def memory_of(name: str, n: int) -> float:
-    return cost(name, max(n, 1_000))[2]  # fewer do not show: memory comes in pages
+        return float(process.hear())
 
 
 WHAT = f"""\
-{STREAMS:,} streams with an on_recv callback, on PULL sockets made beforehand, in a fresh process.
-Timed: making them and on_recv(); beside it, on_recv(None) and close(), which closes the socket."""
+{STREAMS:,} streams with an on_recv callback, on PULL sockets that were created beforehand. Timed:
+creating the streams and calling on_recv(). Beside it is the time of on_recv(None) and close(),
+which closes the socket."""
 
 MEMORY_WHAT = f"""\
-What the resident memory of a fresh process grows by, by {STREAMS:,} streams with an on_recv
-callback on sockets made beforehand and looked at, after the loop has run; for each. What the kernel
-has for them is not in it."""
+The growth of the resident memory of a fresh process by {STREAMS:,} streams with an on_recv
+callback, for each of them, after the loop has run. Their sockets were created and used beforehand.
+The kernel's memory for them is not included."""
 
 WORKS = [
     Work(
         "make a stream",
         "each",
         WHAT,
-        {name: Measure(partial(time_of, name), STREAMS) for name in (OURS, STREAM)},
-        (Floor("speed", STREAM), Floor("speed", STREAM, of="close")),
+        {name: Measure(partial(create, streams(name)), STREAMS) for name in (OURS, STREAM)},
+        (Comparison("speed", STREAM), Comparison("speed", STREAM, of="close")),
+        batch=1_000,
     ),
     Work(
         "memory of a stream",
         "beyond its socket",
         MEMORY_WHAT,
-        {name: Measure(partial(memory_of, name), STREAMS) for name in (OURS, STREAM)},
-        (Floor("limit", bound=1536), Floor("time", STREAM)),
+        {name: Measure(whole(partial(memory, name)), STREAMS) for name in (OURS, STREAM)},
+        (Comparison("time", STREAM),),
         unit="B",
     ),
 ]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from functools import partial
-from time import perf_counter_ns
 
 import zmq
 
 from .. import climit
-from ..harness import BLOCKING, OURS, STREAM, C, Floor, Measure, Work
-from ..peers import ASYNC, PEERS, Streams, streams
+from ..harness import BLOCKING, OURS, STREAM, C, Comparison, Job, Measure, Work
+from ..peers import ASYNC, PEERS, AsyncRun, OnLoop, Streams, streams
 from ..sockets import new_context
-from .flood import flood
+from .flood import BATCH, flood
 
 SUBSCRIBERS = 100
 
@@ -32,33 +38,43 @@ def sockets(context: zmq.Context) -> tuple[zmq.Socket, list[zmq.Socket]]:
     return publisher, subscribers
 
 
-def in_c(n: int) -> float:
+@contextmanager
+def in_c(n: int) -> Iterator[Job]:
     with new_context() as context:
         publisher, subscribers = sockets(context)
-        took = climit.send(publisher, n, 1, b"x" * 16)
-        for subscriber in subscribers:
-            took += climit.receive(subscriber, n, zmq.DONTWAIT)
-    return took / n
+
+        def run() -> None:
+            climit.send(publisher, n, 1, b"x" * 16)
+            for subscriber in subscribers:
+                climit.receive(subscriber, n, zmq.DONTWAIT)
+
+        yield Job(run)
 
 
-def blocking(n: int) -> float:
+@contextmanager
+def blocking(n: int) -> Iterator[Job]:
     with new_context() as context:
         publisher, subscribers = sockets(context)
-        start = perf_counter_ns()
-        for _ in range(n):
-            publisher.send_multipart([b"x" * 16])
-        for subscriber in subscribers:
-            receive = subscriber.recv_multipart
+
+        def run() -> None:
             for _ in range(n):
-                receive()
-        return (perf_counter_ns() - start) / n
+                publisher.send_multipart([b"x" * 16])
+            for subscriber in subscribers:
+                receive = subscriber.recv_multipart
+                for _ in range(n):
+                    receive()
+
+        yield Job(run)
 
 
-def awaited(n: int) -> float:
-    return PEERS[ASYNC].run(await_all(n)) / n
+@contextmanager
+def on_loop(peer: OnLoop, prepare: AbstractAsyncContextManager[AsyncRun]) -> Iterator[Job]:
+    with peer.on_loop(prepare) as run:
+        yield Job(run)
 
 
-async def await_all(n: int) -> int:
+@asynccontextmanager
+async def await_all(n: int) -> AsyncIterator[AsyncRun]:
     import zmq.asyncio
 
     with new_context() as context:
@@ -70,19 +86,17 @@ async def await_all(n: int) -> int:
             for _ in range(n):
                 await receive()
 
-        start = perf_counter_ns()
-        tasks = [asyncio.create_task(read(subscriber)) for subscriber in subscribers]
-        for _ in range(n):
-            await send([b"x" * 16])
-        await asyncio.gather(*tasks)
-        return perf_counter_ns() - start
+        async def work() -> None:
+            tasks = [asyncio.create_task(read(subscriber)) for subscriber in subscribers]
+            for _ in range(n):
+                await send([b"x" * 16])
+            await asyncio.gather(*tasks)
+
+        yield work
 
 
-def on_streams(peer: Streams, n: int) -> float:
-    return peer.run(publish(peer, n)) / n
-
-
-async def publish(peer: Streams, n: int) -> int:
+@asynccontextmanager
+async def publish(peer: Streams, n: int) -> AsyncIterator[AsyncRun]:
     done = asyncio.get_running_loop().create_future()
     left = n * SUBSCRIBERS
 
@@ -90,7 +104,7 @@ async def publish(peer: Streams, n: int) -> int:
         nonlocal left
         left -= 1
         if not left:
-            done.set_result(perf_counter_ns())
+            done.set_result(None)
 
     with new_context() as context:
         publisher, subscribers = sockets(context)
@@ -99,22 +113,33 @@ async def publish(peer: Streams, n: int) -> int:
             reader.on_recv(count)
         stream = peer.stream(publisher)
         await asyncio.sleep(0.01)  # what registering left to do is done
-        start = perf_counter_ns()
-        for _ in range(n):
-            stream.send_multipart([b"x" * 16])
-        end = await done
+
+        async def work() -> None:
+            for _ in range(n):
+                stream.send_multipart([b"x" * 16])
+            await done
+
+        yield work
         await peer.close(stream, *readers)
-    return end - start
+
+
+def on_streams(peer: Streams, n: int) -> AbstractContextManager[Job]:
+    return on_loop(peer, publish(peer, n))
+
+
+def awaited(n: int) -> AbstractContextManager[Job]:
+    return on_loop(PEERS[ASYNC], await_all(n))
 
 
 IN_WHAT = """\
-The tcp flood (see there), from so many sockets of one process that send in turn."""
+The tcp flood (see there), from as many sockets as the name says. They are in one process, and send
+in turn."""
 
 OUT_WHAT = f"""\
-A PUB sends 1 x 16 B to {SUBSCRIBERS} SUBs, inproc, without high-water marks. All of them are on
-one loop, or are read one after another by the blocking calls and C; with zmq.asyncio each has a
-task. Timed: from the first send until each of the {SUBSCRIBERS} has received everything. The
-callback, one function for all streams, counts, and keeps nothing."""
+A PUB socket sends 1 x 16 B to {SUBSCRIBERS} SUB sockets over inproc, without high-water marks. All
+streams are on one loop. The blocking calls and C read one socket after another; with zmq.asyncio
+each socket has a task. Timed: from the first send until all {SUBSCRIBERS} have received everything.
+The callback is one function for all streams. It counts, and keeps nothing."""
 
 WORKS = [
     *(
@@ -126,7 +151,8 @@ WORKS = [
                 name: Measure(partial(flood, "tcp", senders, PEERS[name]), most=1_000_000)
                 for name in (C, OURS, BLOCKING, STREAM)
             },
-            tuple(Floor("speed", name) for name in (C, STREAM, BLOCKING)),
+            tuple(Comparison("speed", name) for name in (C, STREAM, BLOCKING)),
+            batch=BATCH,
         )
         for senders in (1, 10, 100)
     ),
@@ -141,6 +167,7 @@ WORKS = [
             ASYNC: Measure(awaited, most=20_000),
             STREAM: Measure(partial(on_streams, streams(STREAM)), most=20_000),
         },
-        tuple(Floor("speed", name) for name in (C, STREAM, BLOCKING)),
+        tuple(Comparison("speed", name) for name in (C, STREAM, BLOCKING)),
+        batch=200,
     ),
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter_ns
 from typing import Any
@@ -11,11 +13,12 @@ from typing import Any
 import zmq
 
 from .. import climit
-from ..harness import Figure, Floor, Measure, Work
+from ..harness import Comparison, Figure, Job, Measure, Work
 from ..peers import (
     AIOZMQ,
     ASYNC,
     BLOCKING,
+    OTHER_LOOPS,
     OURS,
     PEERS,
     PYOMQ,
@@ -25,6 +28,7 @@ from ..peers import (
     ZLOOP,
     C,
     Peer,
+    Run,
     Zloop,
 )
 from ..sockets import Child, Process, endpoint_of, new_context, new_endpoint
@@ -35,11 +39,28 @@ WAITED = "sender waited %"
 BUSY = "receiver busy %"
 
 
-def figure(n: int, took: int, waited: int, busy: int) -> Figure:
-    return Figure(took / n, {WAITED: 100 * waited / took, BUSY: 100 * busy / took})
+def flooded(begin: Callable[[], object], received: Run, waited: Callable[[], int]) -> Job:
+    """Tell the sender to begin, receive everything, and measure how busy that keeps this thread.
+
+    `waited()` is how long the sender had no room, in nanoseconds.
+    """
+    took = busy = 0
+
+    def run() -> None:
+        nonlocal took, busy
+        took, busy = perf_counter_ns(), time.thread_time_ns()
+        begin()
+        received()
+        took, busy = perf_counter_ns() - took, time.thread_time_ns() - busy
+
+    def after(each: float) -> Figure:
+        return Figure(each, {WAITED: 100 * waited() / took, BUSY: 100 * busy / took})
+
+    return Job(run, after)
 
 
-def flood(transport: str, senders: int, peer: Peer, n: int) -> Figure:
+@contextmanager
+def flood(transport: str, senders: int, peer: Peer, n: int) -> Iterator[Job]:
     """n messages from a process with so many sockets."""
     n = max(n, senders)
     with new_endpoint(transport) as endpoint, new_context() as context:
@@ -47,21 +68,17 @@ def flood(transport: str, senders: int, peer: Peer, n: int) -> Figure:
         pull.bind(endpoint)
         with Child("flood", endpoint_of(pull), str(senders)) as sender:
             assert sender.hear() == "ready"
-            start = busy = 0
-
-            def go() -> None:
-                nonlocal start, busy
-                start, busy = perf_counter_ns(), time.thread_time_ns()
-                sender.tell(f"{n} 1 {SIZE}")
-
             # each sender's "hello" is a message like any other, and may come late
-            end, _ = peer.receive(pull, n + senders, 1, True, go, senders)
-            busy = time.thread_time_ns() - busy
-            _, waited = map(int, sender.hear().split())
-    return figure(n, end - start, waited, busy)
+            with peer.receiving(pull, n + senders, 1, True, senders) as received:
+                yield flooded(
+                    lambda: sender.tell(f"{n} 1 {SIZE}"),
+                    received,
+                    lambda: int(sender.hear().split()[1]),
+                )
 
 
-def flood_zloop(transport: str, n: int) -> Figure:
+@contextmanager
+def flood_zloop(transport: str, n: int) -> Iterator[Job]:
     with (
         new_endpoint(transport) as endpoint,
         Process(Zloop.program(), "flood", endpoint) as receiver,
@@ -69,15 +86,24 @@ def flood_zloop(transport: str, n: int) -> Figure:
         receiver.hear()  # libzmq's version
         with Child("flood", receiver.hear(), "1") as sender:
             assert sender.hear() == "ready"
-            start = perf_counter_ns()
-            sender.tell(f"{n} 1 {SIZE}")
-            busy = int(receiver.hear())
-            end = perf_counter_ns()
-            _, waited = map(int, sender.hear().split())
-    return figure(n, end - start, waited, busy)
+            took = busy = 0
+
+            def run() -> None:
+                nonlocal took, busy
+                took = perf_counter_ns()
+                sender.tell(f"{n} 1 {SIZE}")
+                busy = int(receiver.hear())
+                took = perf_counter_ns() - took
+
+            def after(each: float) -> Figure:
+                waited = int(sender.hear().split()[1])
+                return Figure(each, {WAITED: 100 * waited / took, BUSY: 100 * busy / took})
+
+            yield Job(run, after)
 
 
-def flood_inproc(peer: Peer, n: int) -> Figure:
+@contextmanager
+def flood_inproc(peer: Peer, n: int) -> Iterator[Job]:
     """n messages from a thread, which holds no GIL while it sends."""
     sent: list[Any] = []
     with new_context() as context:
@@ -92,30 +118,26 @@ def flood_inproc(peer: Peer, n: int) -> Figure:
 
         thread = threading.Thread(target=send, daemon=True)  # a time limit may leave it waiting
         thread.start()
-        start = busy = 0
 
-        def go() -> None:
-            nonlocal start, busy
-            start, busy = perf_counter_ns(), time.thread_time_ns()
-            told.set()
+        def waited() -> int:
+            thread.join()
+            return sent[0][1]
 
-        end, _ = peer.receive(pull, n, 1, True, go)
-        busy = time.thread_time_ns() - busy
-        thread.join()
-    return figure(n, end - start, sent[0][1], busy)
+        with peer.receiving(pull, n, 1, True) as received:
+            yield flooded(told.set, received, waited)
 
 
 WHAT = """\
-A sender in C floods a PULL with 1 x 16 B, with libzmq's default high-water marks: over tcp and ipc
-from another process, over inproc from a thread. It stays connected until everything has arrived.
-Timed: from telling it to begin, on a connection that works, to the last message; that includes some
-0.1 ms until the first. The streams have one callback a message, the same function; it looks whether
-it is the last, which has two frames, and keeps nothing. czmq's zloop, in a process of its own, uses
-the libzmq that it was built with, which is another one.
+A sender in C floods a PULL socket with 1 x 16 B, with libzmq's default high-water marks. Over tcp
+and ipc the sender is another process, over inproc a thread. It stays connected until everything has
+arrived. Timed: from telling the sender to begin, on a connection that works, to the last message.
+That includes some 0.1 ms until the first one. All streams call the same function once for each
+message. It checks whether the message is the last one, which has two frames, and keeps nothing.
+czmq's zloop runs in a process of its own, and uses the libzmq that it was built with.
 
-"sender waited" is how much of the time its socket had no room: a sender that hardly waited was the
-limit. "receiver busy" is the processor time of the receiver's thread: where neither is near 100 %,
-the limit is libzmq's two I/O threads, or that all of them share too few processors."""
+"sender waited" is the part of the time in which the sender's socket had no room. A sender that
+hardly waited was the limit. "receiver busy" is the processor time of the receiver's thread. If
+neither is near 100 %, the limit is libzmq's two I/O threads, or too few processors for all."""
 
 PYOMQS = (PYOMQ, PYOMQ_ASYNC, PYOMQ_STREAM)
 
@@ -133,13 +155,14 @@ def measures(transport: str, names: tuple[str, ...]) -> dict[str, Measure]:
 
 
 OTHERS = tuple(
-    floor
-    for loop, part in (("uvloop", 0.75), ("asyncio", 0.6), ("Tornado", 0.6))
-    for floor in (
-        Floor("speed", OURS, part, f"{OURS} on {loop}"),
-        Floor("speed", STREAM + {"asyncio": ""}.get(loop, f" on {loop}"), 30, f"{OURS} on {loop}"),
+    comparison
+    for loop in OTHER_LOOPS
+    for comparison in (
+        Comparison("speed", OURS, f"{OURS} on {loop}"),
+        Comparison("speed", STREAM + {"asyncio": ""}.get(loop, f" on {loop}"), f"{OURS} on {loop}"),
     )
 )
+BATCH = 50_000
 
 WORKS = [
     Work(
@@ -148,20 +171,21 @@ WORKS = [
         WHAT,
         measures("tcp", (*ALL, *PYOMQS, ZLOOP)),
         (
-            Floor("speed", C, 0.7),
-            Floor("speed", STREAM, 50),
-            Floor("speed", ZLOOP, 3),
-            Floor("speed", PYOMQ, 1.5),
-            *(Floor("speed", name) for name in (BLOCKING, ASYNC, AIOZMQ)),
+            *(
+                Comparison("speed", name)
+                for name in (C, STREAM, ZLOOP, PYOMQ, BLOCKING, ASYNC, AIOZMQ)
+            ),
             *OTHERS,
         ),
+        batch=BATCH,
     ),
     Work(
         "ipc flood 1 x 16 B",
         "per message",
         WHAT,
         measures("ipc", (C, OURS, BLOCKING, STREAM, ZLOOP)),
-        tuple(Floor("speed", name) for name in (C, STREAM, ZLOOP, BLOCKING)),
+        tuple(Comparison("speed", name) for name in (C, STREAM, ZLOOP, BLOCKING)),
+        batch=BATCH,
     ),
     Work(
         "inproc flood 1 x 16 B",
@@ -171,6 +195,7 @@ WORKS = [
             name: Measure(partial(flood_inproc, PEERS[name]), most=1_000_000)
             for name in (C, OURS, BLOCKING, STREAM)
         },
-        tuple(Floor("speed", name) for name in (C, STREAM, BLOCKING)),
+        tuple(Comparison("speed", name) for name in (C, STREAM, BLOCKING)),
+        batch=BATCH,
     ),
 ]

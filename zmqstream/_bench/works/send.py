@@ -3,86 +3,99 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from time import perf_counter_ns
 from typing import Any
 
 from .. import climit
-from ..harness import BLOCKING, OURS, STREAM, C, Floor, Measure, Work
-from ..peers import ASYNC, PEERS, Streams, streams
+from ..harness import BLOCKING, OURS, STREAM, C, Comparison, Job, Measure, Work
+from ..peers import ASYNC, PEERS, AsyncRun, Streams, streams
 from ..sockets import new_context, unbounded_pair
 from .receive import size_of
 
 
-def in_c(frames: int, data: bytes, n: int) -> float:
+@contextmanager
+def in_c(frames: int, data: bytes, n: int) -> Iterator[Job]:
     with new_context() as context:
         push, pull = unbounded_pair(context)
-        took = climit.send(push, n, frames, data)
+        yield Job(lambda: climit.send(push, n, frames, data))
         climit.drain(pull, n)
-    return took / n
 
 
-def blocking(frames: int, data: bytes, n: int) -> float:
+@contextmanager
+def blocking(frames: int, data: bytes, n: int) -> Iterator[Job]:
     with new_context() as context:
         push, pull = unbounded_pair(context)
-        send = push.send_multipart
-        start = perf_counter_ns()
-        for _ in range(n):
-            send([data] * frames)
-        took = perf_counter_ns() - start
+
+        def run() -> None:
+            send = push.send_multipart
+            for _ in range(n):
+                send([data] * frames)
+
+        yield Job(run)
         climit.drain(pull, n)
-    return took / n
 
 
-def awaited(frames: int, data: bytes, n: int) -> float:
-    return PEERS[ASYNC].run(sent_awaiting(frames, data, n)) / n
+@contextmanager
+def awaited(frames: int, data: bytes, n: int) -> Iterator[Job]:
+    with PEERS[ASYNC].on_loop(sent_awaiting(frames, data, n)) as run:
+        yield Job(run)
 
 
-async def sent_awaiting(frames: int, data: bytes, n: int) -> int:
+@asynccontextmanager
+async def sent_awaiting(frames: int, data: bytes, n: int) -> AsyncIterator[AsyncRun]:
     import zmq.asyncio
 
     with new_context() as context:
         push, pull = unbounded_pair(context)
         send = zmq.asyncio.Socket(shadow=push).send_multipart
-        start = perf_counter_ns()
-        for _ in range(n):
-            await send([data] * frames)
-        took = perf_counter_ns() - start
+
+        async def work() -> None:
+            for _ in range(n):
+                await send([data] * frames)
+
+        yield work
         climit.drain(pull, n)
-    return took
 
 
 SendAll = Callable[[Any, int, bytes, int, Any], None]
 
 
-def on_stream(peer: Streams, send_all: SendAll, frames: int, data: bytes, n: int) -> float:
-    return peer.run(drained(peer, send_all, frames, data, n)) / n
+@contextmanager
+def on_stream(peer: Streams, send_all: SendAll, frames: int, data: bytes, n: int) -> Iterator[Job]:
+    with peer.on_loop(drained(peer, send_all, frames, data, n)) as run:
+        yield Job(run)
 
 
-async def drained(peer: Streams, send_all: SendAll, frames: int, data: bytes, n: int) -> int:
+@asynccontextmanager
+async def drained(
+    peer: Streams, send_all: SendAll, frames: int, data: bytes, n: int
+) -> AsyncIterator[AsyncRun]:
     done = asyncio.get_running_loop().create_future()
     with new_context() as context:
         push, pull = unbounded_pair(context)
         stream = peer.stream(push)
-        start = perf_counter_ns()
-        send_all(stream, frames, data, n, done)
-        end = await done
+
+        async def work() -> None:
+            send_all(stream, frames, data, n, done)
+            await done
+
+        yield work
         assert not stream.sending()
         await peer.close(stream)
         climit.drain(pull, n)
-    return end - start
 
 
-def told_of_last(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Future[int]) -> None:
+def told_of_last(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Future[None]) -> None:
     """A callback for the last message alone. (pyzmq's would be called for the first.)"""
     send = stream.send_multipart
     for _ in range(n - 1):
         send([data] * frames)
-    send([data] * frames, callback=lambda message, status: done.set_result(perf_counter_ns()))
+    send([data] * frames, callback=lambda message, status: done.set_result(None))
 
 
-def told_of_each(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Future[int]) -> None:
+def told_of_each(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Future[None]) -> None:
     """on_send() with a counter."""
     left = n
 
@@ -90,7 +103,7 @@ def told_of_each(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Fu
         nonlocal left
         left -= 1
         if not left:
-            done.set_result(perf_counter_ns())
+            done.set_result(None)
 
     stream.on_send(count)
     send = stream.send_multipart
@@ -99,19 +112,19 @@ def told_of_each(stream: Any, frames: int, data: bytes, n: int, done: asyncio.Fu
 
 
 WHAT = """\
-Send messages over an inproc PUSH whose PULL has no high-water mark and does not read meanwhile.
-Timed: n calls of send_multipart() in a row and, for the streams, the loop's draining until the last
-message was handed to libzmq; the list of frames is made anew for each call. Not timed: making
-sockets, streams and loops, and counting what arrived. pyzmq's ZMQStream calls a function for every
-message it has sent, a do-nothing one if none is registered, so there a counter registered with
-on_send() tells the end (some 50 ns of its many thousands); zmqstream has a callback for the last
-message."""
+Send messages over an inproc PUSH socket. Its PULL has no high-water mark, and does not read
+meanwhile. Timed: the calls of send_multipart(), each with a new list of frames, and, for the
+streams, running the loop until the last message was handed to libzmq. Not timed: creating sockets,
+streams and loops, and counting what arrived. zmqstream reports the end to a callback of the last
+message. pyzmq's ZMQStream calls a function for every message that it has sent, a do-nothing one if
+none is registered, so there a counter registered with on_send() notices the end. It takes some
+50 ns of the many thousands."""
 
 EACH_WHAT = """\
-As "send 1 x 16 B", but with the same counter registered with on_send() on both classes."""
+As "send 1 x 16 B", but both classes have the same counter registered with on_send()."""
 
 
-def work(frames: int, size: int, limit: float | None, stream: float | None) -> Work:
+def work(frames: int, size: int) -> Work:
     data = b"x" * size
     most = min(1_000_000, 200_000_000 // (frames * max(64, size)))
     return Work(
@@ -127,16 +140,17 @@ def work(frames: int, size: int, limit: float | None, stream: float | None) -> W
                 partial(on_stream, streams(STREAM), told_of_each, frames, data), most=most
             ),
         },
-        (Floor("time", C, limit), Floor("speed", STREAM, stream), Floor("speed", BLOCKING)),
+        (Comparison("time", C), Comparison("speed", STREAM), Comparison("speed", BLOCKING)),
         plot=("sent", size) if frames == 1 else None,
+        batch=min(10_000, most),
     )
 
 
 WORKS = [
-    work(1, 16, 3.5, 80),
-    work(3, 16, None, None),
-    work(1, 1024, None, None),
-    work(1, 65536, None, None),
+    work(1, 16),
+    work(3, 16),
+    work(1, 1024),
+    work(1, 65536),
     Work(
         "send 1 x 16 B, with on_send",
         "per message",
@@ -147,6 +161,7 @@ WORKS = [
             )
             for name in (OURS, STREAM)
         },
-        (Floor("speed", STREAM),),
+        (Comparison("speed", STREAM),),
+        batch=10_000,
     ),
 ]
