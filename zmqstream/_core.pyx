@@ -7,6 +7,7 @@ _core.pxd.
 """
 
 # ruff: noqa
+import atexit  # no-cython-lint
 import functools  # no-cython-lint
 import importlib  # no-cython-lint
 import logging  # no-cython-lint
@@ -24,7 +25,7 @@ from cpython.buffer cimport PyObject_CheckBuffer  # no-cython-lint
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check  # no-cython-lint
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE  # no-cython-lint
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit  # no-cython-lint
-from cpython.exc cimport PyErr_CheckSignals  # no-cython-lint
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject, PyErr_WriteUnraisable  # no-cython-lint
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc  # no-cython-lint
 from cpython.pythread cimport PyThread_allocate_lock, PyThread_free_lock  # no-cython-lint
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock, WAIT_LOCK  # no-cython-lint

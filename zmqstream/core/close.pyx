@@ -91,68 +91,92 @@ cdef int close_socket(Stream self, object linger) except -1:
 
 
 # -- left open --------------------------------------------------------------------------------------
-# A stream that nobody has closed, and to which nothing refers any more, closes its socket unless that
-# has another owner.
+# A stream that nobody has closed, and to which nothing refers any more, gives a warning and releases
+# its socket. So does, without the release, a stream that is open when the program ends.
 #
-# Often its context is garbage, too. pyzmq's Context.__del__() waits until all sockets are closed and their
-# messages are sent, and the garbage collector calls finalizers in any order. So what is open is kept
-# alive from outside, until the finalizer of its stream has run.
-
-cdef extern from "Python.h":
-    int Py_AddPendingCall(int (*function)(void *) noexcept, void *argument) noexcept
-    Py_ssize_t Py_REFCNT(PyObject *o) noexcept
+# Often its context is garbage, too. pyzmq's Context.__del__() waits until all sockets are closed and
+# their messages are sent, and the garbage collector calls finalizers in any order. So what is open is
+# kept alive from outside, until the finalizer of its stream has run.
+#
+# Others may refer to the socket, and they may be garbage or not. So the stream does not close it:
+# CloseUnowned does, when the last reference to it is gone.
 
 cdef enum:
     LEFT_OPEN_LINGER = 500  # milliseconds that libzmq has for messages, where LINGER is without end
 
 
-# The socket of each open stream, by the stream's id.
+# A weak reference to each open stream, and its socket, by the stream's id.
 cdef dict open_sockets = {}
 
-# Sockets of streams that are gone, until it is known whether somebody else holds them.
-cdef list orphans = []
+# A weak reference, with its callback, to each socket that a stream has left open.
+cdef set unowned = set()
+
+
+@cython.final
+cdef class CloseUnowned:
+    """Closes a socket when it is garbage, unless it was closed before. A weak reference's callback."""
+
+    def __call__(self, reference):
+        # The socket's memory is freed only after its weak references have had their callbacks.
+        cdef int linger = 0
+        cdef size_t size = sizeof(int)
+        unowned.discard(reference)
+        if self.handle[0] is NULL or self.closed[0] or self.pid != os.getpid():
+            return
+        if lib.getsockopt(self.handle[0], OPT_LINGER, &linger, &size) == 0:
+            if linger < 0:
+                linger = LEFT_OPEN_LINGER
+                lib.setsockopt(self.handle[0], OPT_LINGER, &linger, size)
+        elif lib.last_error() == ENOTSOCK:  # it was closed by a shadow
+            return
+        lib.close(self.handle[0])
+        self.handle[0] = NULL
+        self.closed[0] = True
+
+
+cdef int close_when_unowned(Socket socket) except -1:
+    """Let `socket`, which is not a shadow, be closed with a bounded linger if nobody closes it."""
+    cdef CloseUnowned callback = CloseUnowned()
+    callback.handle = &socket.handle
+    callback.closed = &socket._closed
+    callback.pid = socket._pid
+    unowned.add(weakref.ref(socket, callback))
+    (<object> socket)._shadow = True  # pyzmq's finalizer would close it first, without a bound
+    return 0
+
+
+cdef int warn_unclosed(Stream self) except -1:
+    try:
+        warnings.warn(f"unclosed {name_of(self)}", ResourceWarning, source=self)
+    except Warning as warning:  # warnings are errors here: report it, as no call is at fault
+        PyErr_SetObject(type(warning), warning)
+        PyErr_WriteUnraisable(self)
+    return 0
 
 
 cdef int left_open(Stream self) except -1:
     """A stream is garbage, and was not closed."""
-    cdef object socket = open_sockets.pop(id(self), None)
-    cdef bint is_shadow = self.shadowed is None and self.origin is not self.sock  # of another's socket
-    cdef Py_ssize_t ours
+    cdef object _kept = open_sockets.pop(id(self), None)  # its socket lives until the end of this
     if self.state == FORKED or zs_is_finalizing() or self.origin._pid != os.getpid():
         return 0
-    if self._monitor is not None:
-        self._monitor.close()
-        self._monitor = None  # it refers to the socket
-    ours = 2 if self.shadowed is None else 3  # `socket` and `py_socket`; or with `_shadow_obj`
-    ours += (self.sock is socket) + (self.origin is socket)
     self.close_callback = None  # it would run in the middle of anything
-    try:
-        warnings.warn(f"unclosed {name_of(self)}", ResourceWarning, source=self)
-    finally:
-        if Py_REFCNT(<PyObject *> socket) <= ours and not is_shadow:
-            close_stream(self, left_open_linger(socket), True)
-        else:
-            self.py_socket = self.shadowed = None
-            close_stream(self, None, True)
-            if not is_shadow:  # its other owners may be garbage, too, and go in a moment
-                orphans.append(socket)
-                Py_AddPendingCall(&close_orphans, NULL)
-    return 0
+    warn_unclosed(self)
+    if not (<object> self.origin)._shadow:  # nor a socket that another stream has left open
+        close_when_unowned(self.origin)
+    self.py_socket = self.shadowed = None
+    return close_stream(self, None, True)
 
 
-cdef object left_open_linger(object socket):
-    """The linger to close a socket with: None leaves it as it is."""
-    return LEFT_OPEN_LINGER if not socket.closed and socket.getsockopt(zmq.LINGER) < 0 else None
+def _warn_at_exit():
+    """Warn of what is open. Finalizers that run later, if any do, have no warnings to use."""
+    cdef Stream stream
+    for reference, _socket in list(open_sockets.values()):
+        stream = reference()
+        if stream is not None and stream.state != FORKED:
+            warn_unclosed(stream)
 
 
-cdef int close_orphans(void *unused) noexcept:
-    """Close the sockets that nobody else holds."""
-    cdef object socket
-    while orphans:
-        socket = orphans.pop()
-        if Py_REFCNT(<PyObject *> socket) == 1:
-            socket.close(left_open_linger(socket))
-    return 0
+atexit.register(_warn_at_exit)
 
 
 cdef int end_deliveries(Stream self) except -1:

@@ -11,6 +11,7 @@ cdef enum:
     POLLOUT = 2
 
     OPT_EVENTS = 15
+    OPT_LINGER = 17
     OPT_RCVTIMEO = 27
     OPT_SNDTIMEO = 28
     OPT_LAST_ENDPOINT = 32
@@ -27,6 +28,8 @@ ctypedef struct LibZmq:
     void (*version)(int *, int *, int *) noexcept nogil
     int (*last_error)() noexcept nogil
     int (*getsockopt)(void *, int, void *, size_t *) noexcept nogil
+    int (*setsockopt)(void *, int, const void *, size_t) noexcept nogil
+    int (*close)(void *) noexcept nogil
     int (*msg_init)(zmq_msg_t *) noexcept nogil
     int (*msg_init_size)(zmq_msg_t *, size_t) noexcept nogil
     int (*msg_close)(zmq_msg_t *) noexcept nogil

@@ -40,6 +40,9 @@ cdef tuple _bind_libzmq(str path):
     lib.last_error = <int (*)() noexcept nogil> _function(library, b"zmq_errno", path)
     lib.getsockopt = <int (*)(void *, int, void *, size_t *) noexcept nogil> _function(
         library, b"zmq_getsockopt", path)
+    lib.setsockopt = <int (*)(void *, int, const void *, size_t) noexcept nogil> _function(
+        library, b"zmq_setsockopt", path)
+    lib.close = <int (*)(void *) noexcept nogil> _function(library, b"zmq_close", path)
     lib.msg_init = <int (*)(zmq_msg_t *) noexcept nogil> _function(library, b"zmq_msg_init", path)
     lib.msg_init_size = <int (*)(zmq_msg_t *, size_t) noexcept nogil> _function(
         library, b"zmq_msg_init_size", path)

@@ -164,6 +164,7 @@ cdef class Reactor:
             source = self.sources[len(self.sources) - 1]
             self.remove(source)
             source.on_loop_closed()
+        self.posted.clear()  # it may be all that refers to a stream
         if self.state == LOOP_OPEN:
             self.state = LOOP_CLOSED
         return 0
@@ -206,6 +207,8 @@ cdef class Reactor:
 
     cdef int post(self, Source source) except -1:
         """Another thread: `source` has mail."""
+        if source.index < 0:
+            return 0  # the loop is closed
         self.posted.append(source)
         self.has_posted = True
         if self.sleeping:
