@@ -1,15 +1,15 @@
-# What a turn, or a flush, may still handle: so many messages, and so much time.
+# The number of messages and the time that a turn or a flush has left.
 
 cdef enum:
-    CLOCK_READS = 16       # a turn reads the clock after each such part of its time...
-    MESSAGES_A_READ = 16   # ...and at least every so many messages: 27 ns / 16 = 1.7 ns each
+    CLOCK_READS = 16       # a turn reads the clock about this often...
+    MESSAGES_A_READ = 16   # ...and at least once in this many messages: 27 ns / 16 = 1.7 ns each
 
 
-cdef double LONGEST_NS = 4e18  # 127 years: a longer time is cut to this
+cdef double LONGEST_NS = 4e18  # 127 years, the longest time
 
 
 cdef inline void budget_start(Budget *budget, int messages, int64_t ns, int64_t now) noexcept:
-    """So many messages, and so much time, from now on."""
+    """Start with this many messages and this much time."""
     budget.left = messages
     budget.raising = False
     budget.unchecked = budget.checked = 1
@@ -19,7 +19,7 @@ cdef inline void budget_start(Budget *budget, int messages, int64_t ns, int64_t 
 
 
 cdef inline void budget_start_untimed(Budget *budget, int messages) noexcept:
-    """So many messages, however long they take; exceptions go to the caller."""
+    """Start with this many messages and no limit of time. Exceptions go to the caller."""
     budget.left = messages
     budget.raising = True
     budget.unchecked = budget.checked = INT_MAX
@@ -37,7 +37,7 @@ cdef inline bint budget_spend(Budget *budget) noexcept:
 
 
 cdef bint budget_check_clock(Budget *budget) noexcept:
-    """Read the clock, and decide when to read it again, by what messages have cost lately."""
+    """Read the clock, and decide when to read it again from the time that messages took lately."""
     cdef int64_t now = zs_now()
     cdef int64_t each = (now - budget.read_at) // budget.checked
     if now >= budget.deadline:

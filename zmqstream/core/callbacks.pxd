@@ -12,8 +12,8 @@ cdef class Receiver:
     cdef readonly object context  # the contextvars context of its registration
     cdef bint with_owner        # called with its owner as first argument
     cdef bint copy              # frames are bytes, not zmq.Frame
-    cdef Py_ssize_t batch       # called with a list of so many messages at most; 0: with one message
-    cdef Py_ssize_t max_concurrency  # so many of its coroutines may be alive; 0: any number
+    cdef Py_ssize_t batch       # the most messages in the list of one call; 0: called with one message
+    cdef Py_ssize_t max_concurrency  # the most coroutines alive at a time; 0: any number
 
 
 @cython.final
@@ -23,9 +23,9 @@ cdef class CallbackRunner:
     cdef readonly bint timing   # callbacks are timed, for debug mode or...
     cdef bint timed_for_stats   # ...for statistics
     cdef readonly int64_t callback_ns  # the time they took
-    cdef set tasks              # of coroutine callbacks, until they end; None: never any
-    cdef set bounded            # likewise, of a receiver with max_concurrency
-    cdef int starting           # coroutines of that one whose task is being made
+    cdef set tasks              # of coroutine callbacks, until they end; None: there has been none
+    cdef set bounded            # those of a receiver with max_concurrency
+    cdef int starting           # bounded coroutines whose task is being created
 
     cpdef int open(self, object loop, bint debug) noexcept
     cpdef int time_for_stats(self, bint enabled) noexcept

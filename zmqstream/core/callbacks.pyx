@@ -74,9 +74,9 @@ cdef class CallbackRunner:
         return 0
 
     cpdef int call(self, Callback callback, tuple args, object owner, bint raising) except -1:
-        """Call it; with `raising`, what it raises is the caller's."""
+        """Call it. With `raising`, its exception goes to the caller."""
         cdef object result, failure = None
-        cdef object context = callback.context.copy()  # it may be entered already, further out
+        cdef object context = callback.context.copy()  # an outer frame may have entered the original
         cdef int64_t began = zs_now() if self.timing else 0
         if callback.with_owner:
             args = (owner, *args)
@@ -101,7 +101,7 @@ cdef class CallbackRunner:
         return 0
 
     cdef int account(self, int64_t began, str what, object function, object owner) except -1:
-        """Count the time of a callback that began then; in debug mode, log it if it was slow."""
+        """Count a callback's time since `began`. In debug mode, log a slow callback."""
         cdef int64_t took = zs_now() - began
         self.callback_ns += took
         if self.debug and took >= <double> self.loop.slow_callback_duration * 1e9:
@@ -111,7 +111,7 @@ cdef class CallbackRunner:
     # -- coroutine callbacks --------------------------------------------------------------------
 
     cpdef int returned(self, object result, object function, object owner) except -1:
-        """A callback returned `result`. If it can be awaited, a task does so, and is kept."""
+        """A callback returned `result`. If it is awaitable, start a task for it and keep the task."""
         cdef object task
         if not is_awaitable(result):
             return 0
@@ -124,7 +124,7 @@ cdef class CallbackRunner:
         return 0
 
     cpdef object start(self, object result, object function, object owner):
-        """A task that awaits what a callback returned; None if that failed, which is reported."""
+        """A task that awaits a callback's result. If that fails, report it and return None."""
         cdef object failure
         try:
             return asyncio.ensure_future(result, loop=self.loop)
@@ -134,14 +134,14 @@ cdef class CallbackRunner:
         return None
 
     cdef inline bint is_full(self, Py_ssize_t max_concurrency) noexcept:
-        """Whether as many bounded coroutines are alive as may be."""
+        """Whether max_concurrency coroutines are alive."""
         return max_concurrency > 0 and (
             self.starting + (0 if self.bounded is None else len(self.bounded)) >= max_concurrency)
 
     cpdef object start_bounded(self, object result, object function, object owner):
-        """As start(), for a receiver with max_concurrency."""
+        """Like start(), for a receiver with max_concurrency."""
         cdef object task
-        self.starting += 1  # an eager task runs here, and may receive
+        self.starting += 1  # an eager task runs now, and may receive
         try:
             task = self.start(result, function, owner)
         finally:
@@ -159,7 +159,7 @@ cdef class CallbackRunner:
             if tasks is not None:
                 tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        # KeyboardInterrupt and SystemExit have left the loop already
+        # KeyboardInterrupt and SystemExit have already left the loop
         if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             report(self.loop, "a coroutine callback", owner, task, error)
         return 0
@@ -168,7 +168,7 @@ cdef class CallbackRunner:
         return (self.tasks or set()) | (self.bounded or set())
 
     cpdef int cancel_bounded(self) except -1:
-        """Cancel the bounded coroutines, but not the one that runs."""
+        """Cancel the bounded coroutines, except the one that is running."""
         if self.bounded and not self.loop.is_closed():
             current = asyncio.current_task(self.loop)
             for task in list(self.bounded):

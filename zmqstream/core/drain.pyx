@@ -1,19 +1,19 @@
 # The way out: from the outbox to libzmq, and the report of each message's outcome.
 
 cdef enum:
-    PARK_MESSAGES = 1024  # parked in a turn at most: 0.1 us each, more if libzmq refuses them first
-    RETRY_PEERS = 32      # peers with parked messages that are tried in a turn
+    PARK_MESSAGES = 1024  # the most to park in a turn: 0.1 us each, more if libzmq refuses them first
+    RETRY_PEERS = 32      # the most peers to retry in a turn
 
 
-cdef enum Attempt:        # what became of the oldest message
+cdef enum Attempt:        # what happened to the oldest message
     HANDLED               # it has left the outbox
     NO_ROOM               # libzmq refuses it for now
-    INTERRUPTED           # by a signal, whose handler has run: look again
+    INTERRUPTED           # a signal came, and its handler has run: look again
     SOCKET_ENDED
 
 
 cdef inline int hand_over(Stream self, PyObject *frames, int flags) noexcept:
-    """Hand a message to libzmq, all of it or nothing: the only place that does.
+    """Hand a message to libzmq, all of it or nothing. No other function does.
 
     Returns 0, or libzmq's error code. EAGAIN: there is no room. EINTR: a signal came first.
     """
@@ -78,8 +78,8 @@ cdef inline int send_oldest(Stream self, Ring ring, bint raising) except -1:
 
 # -- parking --------------------------------------------------------------------------------------
 # A ROUTER with ROUTER_MANDATORY, or a STREAM, refuses a message to a peer that has no room, and takes
-# those to others. Its POLLOUT says only that some peer has room. So what is refused is parked, peer
-# by peer, and tried again in each turn; and such a stream gets turns by the clock.
+# those to others. Its POLLOUT says only that some peer has room. So a refused message is parked in a
+# ring of its peer and retried in each turn. Such a stream gets turns from a timer.
 
 cdef inline bint refuses_peer_by_peer(Stream self) noexcept:
     return self.socket_type == TYPE_ROUTER or self.socket_type == TYPE_STREAM
@@ -95,7 +95,7 @@ cdef bytes peer_of(PyObject *frames):
 
 
 cdef bint park_behind_others(Stream self) except -1:
-    """Park the oldest message if others for its peer are parked. Returns whether it was."""
+    """Park the oldest message if others for its peer are parked. Returns whether it did."""
     cdef bytes peer = peer_of(self.out.ring.oldest().frames)
     if peer not in self.out.parked:
         return False
@@ -104,7 +104,7 @@ cdef bint park_behind_others(Stream self) except -1:
 
 
 cdef bint send_parked(Stream self, Budget *budget) except -1:
-    """Try parked messages again. Returns whether the budget is spent."""
+    """Retry parked messages. Returns whether the budget is spent."""
     cdef list peers = self.out.parked_peers()
     cdef Py_ssize_t n, count = len(peers)
     cdef Ring ring
@@ -124,7 +124,7 @@ cdef bint send_parked(Stream self, Budget *budget) except -1:
 
 
 cdef int process_mailbox(Stream self) noexcept:
-    """Have libzmq see the peers that have come, and those that have made room.
+    """Make libzmq notice new peers, and peers that have room again.
 
     When it sends, it looks for them at most once in a millisecond. Errors show in what follows.
     """
@@ -137,7 +137,7 @@ cdef int process_mailbox(Stream self) noexcept:
 
 
 cdef Py_ssize_t last_drain(Stream self) except -1:
-    """Before close: hand over what libzmq takes, and report to awaiting senders alone.
+    """Before close: hand over what libzmq takes, and report only to awaiting senders.
 
     Returns how many it refused for good; what else it did not take is still queued.
     """
@@ -195,7 +195,7 @@ cdef object not_handed_over():
 
 
 # -- outcomes -------------------------------------------------------------------------------------
-# A message leaves the outbox before anybody is told of it.
+# A message leaves the outbox before its outcome is reported.
 
 cdef int report_handed_over(Stream self, Ring ring, int code, bint raising) except -1:
     """libzmq took the oldest message of `ring`, or refused it for good with error `code`."""
@@ -212,7 +212,7 @@ cdef int report_handed_over(Stream self, Ring ring, int code, bint raising) exce
 
 
 cdef bint is_heard(Stream self, Delivery delivery) noexcept:
-    """Whether a callback or a coroutine will hear of this message's outcome."""
+    """Whether a callback or a coroutine will receive this message's outcome."""
     return self.send_callback is not None or self.err_callback is not None or (
         delivery is not None and (delivery.callback is not None or delivery.awaited is not None))
 
@@ -220,14 +220,14 @@ cdef bint is_heard(Stream self, Delivery delivery) noexcept:
 cdef int report_outcome(
     Stream self, object frames, Delivery delivery, object error, bint raising
 ) except -1:
-    """Report what became of a message that has left the outbox."""
+    """Report the outcome of a message that has left the outbox."""
     cdef bint reported
     if error is None:
         return report_to_sender(self, frames, delivery, None, False, raising)
     try:
         reported = report_error(self, error, raising)
     except BaseException:
-        report_to_sender(self, frames, delivery, error, True, False)  # it has an outcome all the same
+        report_to_sender(self, frames, delivery, error, True, False)  # it has an outcome even then
         raise
     return report_to_sender(self, frames, delivery, error, reported, raising)
 
@@ -270,7 +270,7 @@ cdef int report_to_sender(
 cdef int call_own_callbacks(
     Stream self, Delivery delivery, list message, object status, bint raising
 ) except -1:
-    """Call a message's own callback, and those of its further parts, whatever the others raise."""
+    """Call the callbacks of a message and of its other parts, even if one of them raises."""
     cdef object failure = None
     while delivery is not None and self.state != CLOSED:
         try:
@@ -287,6 +287,6 @@ cdef int call_own_callbacks(
 
 
 cdef int call_back(Stream self, Callback callback, tuple args, bint raising) except -1:
-    """Call any callback but that of on_recv()."""
+    """Call a callback other than on_recv()'s."""
     self.reactor.sweeper.epoch += 1
     return self.runner.call(callback, args, self, raising)

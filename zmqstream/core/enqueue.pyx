@@ -1,11 +1,11 @@
-# What a program gives to be sent: checked, joined where it comes in parts, and put into the outbox;
-# or, if another thread sends it, into the mailbox, until the stream's next turn.
+# The start of the way out: check a message, join its parts, and put it into the outbox. A message that
+# another thread sends goes into the mailbox, until the stream's next turn.
 
 cdef extern from "Python.h":
     unsigned long long current_thread_id "PyThreadState_GetID"(void *) noexcept
     void *PyThreadState_Get() noexcept
 
-# Held while a mailbox is opened, or its stream closed: a letter must not be put where nobody looks.
+# Held while a mailbox is opened or its stream closed, so that no letter enters a mailbox unnoticed.
 cdef PyThread_type_lock opening = PyThread_allocate_lock()
 
 
@@ -42,7 +42,7 @@ cdef int send_message(
     tracker = tracker_of(trackers) if trackers else None
     if callback is not None or tracker is not None or deadline:
         delivery = Delivery(new_callback(callback, "on_send"), tracker, deadline)
-    check_usable(self)  # again: the snapshot may have run user code
+    check_usable(self)  # again, because the snapshot may have run user code
     return send_frames(self, frames, flags, delivery)
 
 
@@ -58,11 +58,11 @@ cdef inline int send_whole(Stream self, object frames, int flags, Delivery deliv
     if not owns(self):
         return post(self, frames, size, flags, delivery)
     if self.mailbox is not None and self.mailbox.has_mail:
-        collect_mail(self)  # it was sent before
+        collect_mail(self)  # those messages were sent before this one
     if self.out.policy != WAIT and self.out.is_full(size):
         if not make_room(self, frames, size, delivery, False):
             return 0
-        check_usable(self)  # again: where a drop is logged anything may run
+        check_usable(self)  # again, because a log handler may run any code
     enqueue(self, frames, size, flags, delivery)
     return self.out.check_high()
 
@@ -72,7 +72,7 @@ cdef inline int enqueue(
 ) except -1:
     """Put a message into the outbox, and let the stream take a turn."""
     if self.state != READY:
-        self.reactor.enqueue(self)  # first: if the loop cannot be woken, nothing was sent
+        self.reactor.enqueue(self)  # first: if the loop cannot be woken, the message is not queued
     if delivery is not None and delivery.deadline:
         self.out.add_deadline(delivery)
     self.out.put(frames, size, flags, delivery)
@@ -90,7 +90,7 @@ cdef int send_part(Stream self, object frames, int flags, Delivery delivery) exc
         if not flags & SNDMORE:  # another thread's message comes in parts
             return send_whole(self, frames, flags, delivery)
         partial, parts = PartialMessage(), {}
-        if self.parts is None:  # now: the garbage collector may have run, and other threads with it
+        if self.parts is None:  # checked now: the garbage collector may have let other threads run
             self.parts = parts
         self.parts[thread] = partial
     partial.frames.extend(frames if type(frames) is tuple else (frames,))
@@ -98,7 +98,7 @@ cdef int send_part(Stream self, object frames, int flags, Delivery delivery) exc
         partial.deliveries.append(delivery)
     if flags & SNDMORE:
         return 0
-    if self.parts is not None:  # else the stream has just been closed
+    if self.parts is not None:  # None if the stream has just been closed
         self.parts.pop(thread, None)
         if not self.parts:
             self.parts = None
@@ -107,7 +107,7 @@ cdef int send_part(Stream self, object frames, int flags, Delivery delivery) exc
 
 
 cdef Delivery join_deliveries(list deliveries):
-    """Of a message in parts: each part's callback is called, and it expires with the first of them."""
+    """The Delivery of a message in parts: all their callbacks, and the earliest deadline."""
     cdef Delivery each, first = None, last = None
     cdef list trackers = []
     cdef int64_t deadline = 0
@@ -149,7 +149,7 @@ cdef int post(Stream self, object frames, Py_ssize_t size, int flags, Delivery d
             self.reactor.post(self)
         except RuntimeError:
             if not self.reactor.loop.is_closed():
-                raise  # else: just now; close() will hand it over
+                raise  # the loop was closed just now: close() will hand it over
     return 0
 
 
@@ -164,7 +164,7 @@ cdef int open_mailbox(Stream self) except -1:
 
 
 cdef int close_for_senders(Stream self) except -1:
-    """Become closed. What other threads send from now on is refused, and not lost."""
+    """Become closed. From now on other threads get an error when they send; no message is lost."""
     PyThread_acquire_lock(opening, WAIT_LOCK)
     become(self, CLOSED)
     PyThread_release_lock(opening)
@@ -205,14 +205,14 @@ cdef int collect_letter(
     if self.state < CLOSED:
         enqueue(self, frames, size, flags, delivery)
         return self.out.check_high()
-    # close() is at work, and hands it over
+    # close() is running, and will hand it over
     self.out.put(frames, size, flags, delivery)
     zs_count(ZS_QUEUED, 1)
     return 0
 
 
 cdef Py_ssize_t queued_messages(Stream self) noexcept:
-    """Messages that wait to be handed to libzmq, by whatever thread they were sent."""
+    """Messages that wait to be handed to libzmq, sent by any thread."""
     return self.out.queued + (0 if self.mailbox is None else self.mailbox.count)
 
 

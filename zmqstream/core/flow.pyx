@@ -1,9 +1,10 @@
 # Flow control: how much may wait to be sent, for how long, and who is woken when there is room.
 #
-# - Nobody looks at the limits for each message that leaves: check_levels() does, at the end of every
-#   operation.
+# - check_levels() compares the outbox with its limits at the end of every operation, not for every
+#   message that leaves.
 # - A dropped or expired message has an outcome like any other. A drop can happen inside send(), so it
-#   is reported in the stream's next turn. It is recorded only if somebody will hear of it.
+#   is reported in the stream's next turn. It is recorded only if a callback or a coroutine will receive
+#   the report.
 
 
 class QueueFull(zmq.Again):
@@ -53,7 +54,7 @@ cdef Py_ssize_t limit_of(object value, str name) except -1:
 
 
 cdef tuple limits_of(object high, object low, str unit):
-    """High and low as asyncio's transports understand them; without any, nothing is too much."""
+    """High and low, as asyncio's transports define them; without both, there is no limit."""
     if high is None:
         if low is None:
             return UNLIMITED, UNLIMITED
@@ -71,7 +72,7 @@ cdef dict POLICIES = {
 
 
 cdef Policy policy_of(object policy, Py_ssize_t messages, Py_ssize_t size) except *:
-    """The policy of that name, for limits of so many messages and bytes."""
+    """The policy of that name, checked against the limits in messages and bytes."""
     if not isinstance(policy, str) or policy not in POLICIES:
         raise ValueError(
             f"set_write_buffer_limits: policy must be one of {', '.join(POLICIES)}, not {policy!r}")
@@ -94,7 +95,7 @@ cdef object queue_full(Stream self):
 cdef bint make_room(
     Stream self, object frames, Py_ssize_t size, Delivery delivery, bint accepted
 ) except -1:
-    """The outbox is full. Returns whether the message is to be put there all the same.
+    """The outbox is full. Returns whether to put the message there anyway.
 
     `accepted`: send() has taken it already, in another thread, which has seen to the policy "raise".
     """
@@ -115,8 +116,8 @@ cdef int drop_oldest(Stream self) except -1:
     cdef Ring ring = self.out.oldest_ring()
     cdef list record = None
     if is_heard(self, ring.first_delivery()):
-        record = new_drop(self)  # before the message leaves the outbox
-        if self.out.queued == 0:  # the garbage collector ran, and with it user code
+        record = new_drop(self)  # allocated before the message leaves the outbox
+        if self.out.queued == 0:  # the garbage collector ran user code
             self.unreported.pop()
             return 0
         ring = self.out.oldest_ring()
@@ -137,7 +138,7 @@ cdef int drop(Stream self, object frames, Delivery delivery) except -1:
 
 
 cdef list new_drop(Stream self):
-    """Have a drop reported: the caller sets its frames and its Delivery, at once.
+    """Record a drop, to be reported. The caller must set its frames and its Delivery at once.
 
     What may run out of memory comes first, so that no message leaves without an outcome.
     """
@@ -184,11 +185,11 @@ cdef bint report_dropped(Stream self, Budget *budget) except -1:
 # -- when there is room -----------------------------------------------------------------------------
 
 cdef int check_levels(Stream self) except -1:
-    """See whether the outbox has fallen as far as somebody waits for."""
+    """Wake those who wait for the outbox to fall to a level that it has reached."""
     cdef Waiters waiters = self.waiters
     if self.out.above_high and self.out.fell_to_low():
         self.drain_due = self.drain_callback is not None
-    # If something of this raises, the next operation does the rest.
+    # If one of these raises, the next operation does the rest.
     if waiters is not None and waiters.room_waiters and not self.out.above_high:
         wake_futures(self, waiters.room_waiters)
     if self.drain_due:
@@ -219,12 +220,12 @@ cdef int set_expiry_timer(Stream self) except -1:
         self.expiry_timer.cancel()
     self.expiry_timer = self.reactor.loop.call_later(max(0, first - zs_now()) * 1e-9, self._on_expiry)
     self.expiry_at = first
-    self.reactor.called = True  # our own loop must not sleep by the timers that it knew
+    self.reactor.called = True  # our own loop must look at its timers again before it sleeps
     return 0
 
 
 cdef int expire_overdue(Stream self) except -1:
-    """Expire what is due, within a turn's budget: the timer is set anew for the rest."""
+    """Expire overdue messages, within a turn's budget. The timer is set again for the rest."""
     cdef Budget budget
     cdef Delivery delivery
     cdef int64_t now = zs_now()
@@ -240,7 +241,7 @@ cdef int expire_overdue(Stream self) except -1:
 
 
 cdef bint expire_oldest(Stream self, Ring ring, bint raising) except -1:
-    """Expire the oldest message of `ring` if its time is over. Returns whether it was."""
+    """Expire the oldest message of `ring` if its deadline has passed. Returns whether it has."""
     cdef Delivery delivery = ring.first_delivery()
     if delivery.deadline == 0 or delivery.deadline > zs_now():
         return False
@@ -262,7 +263,7 @@ cdef int expire(Stream self, Delivery delivery, bint raising) except -1:
 
 
 cdef int end_flow(Stream self) except -1:
-    """The stream has been closed: nothing waits any more."""
+    """The stream was closed: cancel its timer and its scheduled calls."""
     cdef object delivery, error
     if self.expiry_timer is not None:
         self.expiry_timer.cancel()

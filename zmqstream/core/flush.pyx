@@ -27,18 +27,18 @@ cdef int flush_stream(Stream self, int flag, int most) except -1:
 
 
 cdef int flush_loop(Stream self, int flag, Budget *budget) except -1:
-    """Receive and send in turns, until there is nothing left or the budget is spent. An Ending."""
+    """Receive and send alternately, until nothing is left or the budget is spent. Returns an Ending."""
     cdef bint receiving = (flag & POLLIN) != 0
     cdef bint had_receiver = self.receiver is not None
     cdef Budget one = budget[0]
     cdef int before = -1, ending = LOOK
     if flag & POLLOUT and self.unreported:
-        one.left = INT_MAX  # these are not queued: no messages that are handled
+        one.left = INT_MAX  # reports of drops: these do not count as handled messages
         report_dropped(self, &one)
     while budget.left > 0 and budget.left != before and self.state < CLOSED:
         before = budget.left
         if receiving and may_flush_receive(self, had_receiver):
-            budget.left -= 1  # also if its callback raises
+            budget.left -= 1  # even if its callback raises
             ending = flush_receive(self)
             if ending != MORE:
                 receiving = False
@@ -56,8 +56,8 @@ cdef int flush_loop(Stream self, int flag, Budget *budget) except -1:
 
 
 cdef bint may_flush_receive(Stream self, bint had_receiver) noexcept:
-    """Without a receiver messages are dropped; but not those that a receiver left behind when it called
-    on_recv(None), and not those that coroutines wait for."""
+    """Without a receiver, a flush drops messages. It keeps those that a receiver left when it called
+    on_recv(None), and those that coroutines wait for."""
     if self.receiver is None:
         return not had_receiver and (self.waiters is None or self.waiters.first() is None)
     return not receiver_is_full(self)
@@ -79,7 +79,7 @@ cdef int flush_receive(Stream self) except -1:
         if size < 0:
             ending = receive_failed(self, -size)
             return ending
-        zs_count(ZS_GIVEN_UP, 1)  # until it is whole
+        zs_count(ZS_GIVEN_UP, 1)  # until all its frames are received
         message = whole_message(self, &msg, size, receiver is None or receiver.copy)
         zs_count(ZS_GIVEN_UP, -1)
     finally:
@@ -94,14 +94,14 @@ cdef int flush_receive(Stream self) except -1:
 
 
 cdef int flush_deliver(Stream self, Receiver receiver, list message) except -1:
-    """Call the receiver's function. What it raises goes to the caller of flush()."""
+    """Call the receiver's function. Its exception goes to the caller of flush()."""
     cdef object function = receiver.function, result
     cdef object context = receiver.context
     cdef object argument = [message] if receiver.batch else message
     cdef int64_t began = zs_now() if self.runner.timing else 0
     self.reactor.sweeper.epoch += 1
     if self.running > 1:
-        context = context.copy()  # inside our callback it is entered already
+        context = context.copy()  # it is entered already if a callback called flush()
     PyContext_Enter(context)
     try:
         result = function(self, argument) if receiver.with_owner else function(argument)

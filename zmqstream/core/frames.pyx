@@ -1,6 +1,6 @@
 # Frames: zmq_msg_t <-> bytes and zmq.Frame, multipart in and out.
 #
-# Facts from libzmq that this file stands on:
+# Facts about libzmq that this file relies on:
 # - zmq_msg_recv() first drops what the zmq_msg_t held, so one of them serves a whole turn;
 # - it returns the frame's size, cut at INT_MAX;
 # - once a message's first frame was received, the others are there;
@@ -44,7 +44,7 @@ cdef inline PyObject *new_none() noexcept:
 
 
 cdef inline void replace_only_item(PyObject *single, PyObject *item) noexcept:
-    """Put `item`, whose reference is given away, into a list of one."""
+    """A list of `item` alone. It takes over the caller's reference."""
     cdef PyObject *old = PyList_GET_ITEM(single, 0)
     PyList_SET_ITEM(single, 0, item)
     Py_XDECREF(old)
@@ -100,7 +100,7 @@ cdef int receive_next(void *handle, zmq_msg_t *msg) noexcept:
     cdef int size
     while True:
         size = lib.msg_recv(msg, handle, DONTWAIT)
-        if size >= 0 or lib.last_error() != EINTR:  # a signal may interrupt the look at the mailbox
+        if size >= 0 or lib.last_error() != EINTR:  # a signal may interrupt libzmq's look at its mailbox
             return size
 
 
@@ -172,7 +172,7 @@ cdef inline int message_out(void *handle, int socket_type, PyObject *frames, int
 
 
 cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flags) noexcept:
-    """As message_out(), of several frames.
+    """Like message_out(), for several frames.
 
     All memory is taken before the first frame goes out: a message must not be cut in two.
     """
@@ -195,10 +195,10 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
             continue
         code = lib.last_error()
         if code == EINTR and sent > 0:
-            code = 0  # a signal; the message is half out and must go on
+            code = 0  # a signal: the message is half sent, so go on
     if code == EAGAIN and sent > 0 and socket_type != TYPE_PAIR:
-        # The pipe has ended. Let libzmq drop the rest now, or it drops the next attempt's. (A PAIR
-        # drops nothing, and would take the rest for a message.)
+        # The pipe has ended. Let libzmq drop the rest now, or it will drop frames of the next attempt.
+        # (A PAIR drops nothing: the rest would become a message.)
         drop_msg(&msgs[sent])
         sent += 1
         while sent < ready and send_msg(
@@ -216,7 +216,7 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
 # -- the snapshot of what a caller wants sent -----------------------------------------------------
 
 cdef object snapshot(object message, Socket socket, bint copy, bint track, list trackers):
-    """What was given, in a form that nobody can change: a frame, or a tuple of several.
+    """What the caller gave, in a form that cannot change: a frame, or a tuple of several.
 
     Frames are bytes or zmq.Frame. `trackers` gets what pyzmq's send_multipart() would return for
     each frame that is not copied. Raises TypeError naming the frame that cannot be sent, and
@@ -239,7 +239,7 @@ cdef object FRAME_TYPE = zmq.Frame
 
 
 cdef bint is_made(Frame frame) except -1:
-    """Whether libzmq takes it for a message: a subclass may have left out __init__()."""
+    """Whether libzmq accepts it as a message. A subclass may not have called __init__()."""
     cdef zmq_msg_t copy
     lib.msg_init(&copy)
     if lib.msg_copy(&copy, &frame.zmq_msg) < 0:
@@ -283,7 +283,7 @@ cdef object snapshot_frame(
 
 
 cdef object tracker_of(list trackers):
-    """One tracker for a whole message, or None where nothing of it is tracked."""
+    """One tracker for a whole message, or None if no frame of it is tracked."""
     cdef list pending = [t for t in trackers if t is not _finished_tracker]
     if pending:
         return pending[0] if len(pending) == 1 else _MessageTracker(*pending)

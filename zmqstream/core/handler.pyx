@@ -28,7 +28,7 @@ cdef class SocketHandler(Source):
         self.reactor.enqueue(self)
 
     def close(self):
-        """End it; the socket stays open."""
+        """Stop watching. The socket stays open."""
         become(self, CLOSED)
         self.reactor.remove(self)
         self.sock = self.origin = None
@@ -43,7 +43,7 @@ cdef class SocketHandler(Source):
                     self.callback.function, self.py_socket, events & self.mask)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # IOLoop has reported its user's: this is IOLoop's own
+        except BaseException as error:  # IOLoop has reported the user's exceptions: this one is IOLoop's own
             report(self.reactor.loop, self.callback.what, self, self.callback.function, error)
         finally:
             self.finish(LOOK)

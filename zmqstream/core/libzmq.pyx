@@ -2,8 +2,8 @@
 #
 # A socket handle means something only to the library that made it, so nothing is linked against
 # and no second libzmq is ever loaded: the functions are looked up, once, in the library behind
-# pyzmq's own extension module. pyzmq's wheels carry it under a hashed name, which is why the way
-# leads through that module.
+# pyzmq's own extension module. pyzmq's wheels contain it under a hashed name, so it cannot be
+# looked up by its own name.
 
 
 cdef LibZmq lib

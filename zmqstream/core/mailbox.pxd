@@ -1,7 +1,7 @@
-cdef enum Posting:              # what became of a letter
+cdef enum Posting:              # what put() did with a letter
     ACCEPTED
-    FIRST                       # likewise, and somebody must be told that there is mail
-    REFUSED_FULL                # a limit with the policy "raise"
+    FIRST                       # accepted, and the loop must be woken
+    REFUSED_FULL                # it would exceed a limit, with the policy "raise"
     REFUSED_SHUT
 
 
@@ -9,11 +9,11 @@ cdef enum Posting:              # what became of a letter
 cdef class Mailbox:
     cdef PyThread_type_lock lock
     cdef object letters         # a deque of (frames, size, flags, Delivery)
-    cdef readonly Py_ssize_t count   # of them
+    cdef readonly Py_ssize_t count   # letters
     cdef readonly int64_t size  # bytes of their frames
     cdef Py_ssize_t dropped     # letters dropped here since the last take(), which had no Delivery
-    cdef list unreported        # likewise, those that had one: their drop may have to be reported
-    cdef readonly bint has_mail  # letters, or drops: take() is due
+    cdef list unreported        # dropped letters with a Delivery: their drop may have to be reported
+    cdef readonly bint has_mail  # there are letters or drops: take() is due
     cdef bint is_shut
 
     cpdef Posting put(self, Outbox outbox, tuple letter, bint quiet) except *

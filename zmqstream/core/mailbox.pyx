@@ -1,13 +1,12 @@
-# What other threads send, until the thread that owns the outbox moves it there.
+# Messages that other threads send, until the thread that owns the outbox moves them there.
 #
 # This is the only part that several threads touch, and it has a lock of its own. Nothing runs under
 # the lock that could run Python code: no garbage collector, no destructor, no signal handler. So a
-# thread waits for it for some nanoseconds, and never for itself.
+# thread holds the lock for some nanoseconds, and can never wait for itself.
 #
-# A mailbox holds no more than the limits of the outbox allow, as far as a drop need not be reported
-# to anybody. A letter that is not `quiet` is always accepted: it is dropped when it is moved into the
-# outbox. A later letter may still push it out here. Then take() returns it, so that its drop is
-# reported.
+# The limits of the outbox apply to quiet letters: those whose drop nobody has to be informed of. Any
+# other letter is accepted, and dropped when it is moved into the outbox. A later letter may still push
+# it out here. Then take() returns it, so that its drop is reported.
 
 
 @cython.final
@@ -26,9 +25,9 @@ cdef class Mailbox:
             PyThread_free_lock(self.lock)
 
     cpdef Posting put(self, Outbox outbox, tuple letter, bint quiet) except *:
-        """Add a letter, by any thread. `quiet`: nobody would hear of it if it were dropped."""
+        """Add a letter, in any thread. `quiet`: its drop would not be reported to anybody."""
         cdef Posting result
-        cdef list gone = [] if quiet else None  # kept until the lock is released
+        cdef list gone = [] if quiet else None  # kept alive until the lock is released
         PyThread_acquire_lock(self.lock, WAIT_LOCK)
         try:
             result = self.put_locked(outbox, letter, letter[1], quiet, gone)
@@ -52,7 +51,7 @@ cdef class Mailbox:
                     self.has_mail = True
                     return ACCEPTED if had_mail else FIRST
             while quiet and self.exceeds(outbox, self.count, self.size + size):
-                # the oldest here; whatever is in the outbox will be dropped for this one, too
+                # The oldest letter goes. What is in the outbox will be dropped for this one, too.
                 oldest = <tuple> self.letters.popleft()
                 self.count -= 1
                 self.size -= <Py_ssize_t> oldest[1]
@@ -71,7 +70,7 @@ cdef class Mailbox:
         return count > 0 and (count + 1 > outbox.high or size > outbox.high_bytes)
 
     cpdef tuple take(self):
-        """All letters, oldest first; and what was dropped since the last time.
+        """All letters, oldest first, and what was dropped since the last call.
 
         The second value counts dropped letters without a Delivery. The third lists those with one.
         """

@@ -1,4 +1,4 @@
-cdef enum Policy:               # what becomes of a message beyond the limits
+cdef enum Policy:               # what to do with a message that would exceed a limit
     WAIT
     RAISE
     DROP_NEWEST
@@ -8,22 +8,22 @@ cdef enum Policy:               # what becomes of a message beyond the limits
 @cython.final
 cdef class Outbox:
     cdef readonly Ring ring
-    cdef readonly dict parked   # {routing id: Ring} of peers without room; None: never any
+    cdef readonly dict parked   # {routing id: Ring} of peers without room; None: there has been none
     cdef readonly Py_ssize_t parked_count      # messages in `parked`
-    cdef public bytes next_parked  # the peer to be tried first next time; None, or gone: the first
-    cdef readonly Py_ssize_t queued            # messages that wait, in `ring` and in `parked`
+    cdef public bytes next_parked  # the peer to retry first; None, or a peer that has gone: the first
+    cdef readonly Py_ssize_t queued            # waiting messages, in `ring` and in `parked`
     cdef readonly int64_t queued_bytes
     cdef readonly Py_ssize_t peak_queued
-    cdef Py_ssize_t high        # messages: more are too many...
-    cdef Py_ssize_t low         # ...until no more than so many are left
-    cdef Py_ssize_t high_bytes  # likewise
+    cdef Py_ssize_t high        # the limit in messages...
+    cdef Py_ssize_t low         # ...and what the outbox must fall to
+    cdef Py_ssize_t high_bytes  # the limit in bytes
     cdef Py_ssize_t low_bytes
     cdef Policy policy
     cdef readonly bint above_high  # it was above `high`, and has not fallen to `low` since
-    cdef bint drop_logged       # a drop was logged since then
+    cdef bint drop_logged       # a drop was logged while above_high
     cdef readonly list deadlines  # a heap of (deadline, serial, Delivery); None: empty
-    cdef Py_ssize_t most_deadlines  # messages that have left are removed from a heap of this size
-    cdef int64_t serial         # of the last one
+    cdef Py_ssize_t most_deadlines  # the length at which entries of messages that have left go
+    cdef int64_t serial         # of the last entry
 
     cpdef int put(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1
     cpdef object take(self, Ring ring)

@@ -1,13 +1,13 @@
-# What waits to be sent: a ring of messages, its limits, its deadlines, and what is parked.
+# Messages that wait to be sent: a ring, its limits, its deadlines, and the parked messages.
 #
-# - Beyond `high` (messages, or bytes) the outbox is `above_high`, until it has fallen to `low`.
-# - A message with a deadline stands in the ring like any other, and in a heap beside it. It leaves
-#   the heap when its time comes, or when the heap has grown too long.
+# - With more than `high` messages or bytes the outbox is `above_high`, until it has fallen to `low`.
+# - A message with a deadline is in the ring, like any other, and in a heap as well. It leaves the
+#   heap at its deadline, or when the heap has grown too long.
 # - A message that one peer has no room for is parked: it moves to a ring of that peer's own. So
-#   nobody waits for room at somebody else's, and the order for each peer holds.
+#   no message waits for another peer's room, and each peer receives its messages in order.
 
 cdef enum:
-    STALE_DEADLINES = 64  # so many may stand in the heap although their messages have left
+    STALE_DEADLINES = 64  # entries of messages that have left; the heap may keep this many
 
 
 cdef Py_ssize_t UNLIMITED = PY_SSIZE_T_MAX
@@ -15,7 +15,7 @@ cdef Py_ssize_t UNLIMITED = PY_SSIZE_T_MAX
 
 @cython.final
 cdef class Outbox:
-    """Messages that wait, in the order in which each peer gets them."""
+    """Messages that wait to be sent, in the order in which each peer receives them."""
 
     def __cinit__(self):
         self.ring = Ring()
@@ -46,7 +46,7 @@ cdef class Outbox:
         return frames
 
     cpdef inline int discard(self, Ring ring) except -1:
-        """As take(): without the frames."""
+        """Like take(), but drop the frames."""
         cdef PyObject *frames
         self.queued -= 1
         self.queued_bytes -= ring.oldest().size
@@ -57,7 +57,7 @@ cdef class Outbox:
         return 0
 
     cpdef object cancel(self, Delivery delivery):
-        """Take a message that has a Delivery, wherever it waits. Returns its frames."""
+        """Take a message that has a Delivery, from any of the rings. Returns its frames."""
         cdef Ring ring = delivery.ring
         cdef object frames
         self.queued -= 1
@@ -70,7 +70,7 @@ cdef class Outbox:
     # -- parked messages ------------------------------------------------------------------------
 
     cpdef int park(self, bytes peer) except -1:
-        """Move the oldest message of the ring to those that wait for `peer` to have room."""
+        """Move the oldest message of the ring behind those that wait for room at `peer`."""
         cdef Entry *entry
         cdef int64_t first = self.ring.first
         cdef Delivery delivery = self.ring.first_delivery()
@@ -81,7 +81,7 @@ cdef class Outbox:
             parked.peer = peer
         if delivery is not None and parked.deliveries is None:
             parked.make_deliveries()
-        # The garbage collector may have run until here, and with it user code that sends.
+        # The garbage collector may have run user code that sends.
         if self.ring.first != first:
             return 0
         if self.parked is None:
@@ -89,7 +89,7 @@ cdef class Outbox:
         elif self.parked.get(peer, parked) is not parked:
             return 0
         entry = self.ring.oldest()
-        # before it leaves the ring: memory may be short
+        # allocate before the message leaves the ring
         parked.push(<object> entry.frames, entry.size, entry.flags, delivery)
         self.parked[peer] = parked
         self.parked_count += 1
@@ -98,21 +98,21 @@ cdef class Outbox:
         return 0
 
     cdef int unparked(self, Ring ring) except -1:
-        """A message has left `ring`, which is a peer's."""
+        """A message has left `ring`, the ring of a peer."""
         self.parked_count -= 1
         if ring.count == 0 and self.parked.get(ring.peer) is ring:
             del self.parked[ring.peer]
         return 0
 
     cpdef list parked_peers(self):
-        """Peers with parked messages: those first that wait for their turn to be tried."""
-        cdef dict parked = self.parked  # held: clear() may drop it while a list is allocated
+        """Peers with parked messages, beginning with the one to retry next."""
+        cdef dict parked = self.parked  # keep it alive: clear() may drop it while the list is allocated
         cdef list peers = list(parked)
         cdef Py_ssize_t first = peers.index(self.next_parked) if self.next_parked in parked else 0
         return peers[first:] + peers[:first]
 
     cpdef Ring oldest_ring(self):
-        """Whose oldest message is dropped first: that of the peer that has been without room longest."""
+        """The ring whose oldest message to drop first: of the peer that has had no room for longest."""
         cdef Ring ring
         if self.parked_count:
             for ring in self.parked.values():  # allocates nothing, as next(iter()) would
@@ -138,13 +138,13 @@ cdef class Outbox:
             self.queued + 1 > self.high or self.queued_bytes + size > self.high_bytes)
 
     cpdef inline int check_high(self) noexcept:
-        """To be called when a message was put that counts: see whether it is above `high`."""
+        """Set above_high if the outbox exceeds a limit. Called after a message was put."""
         if self.queued > self.high or self.queued_bytes > self.high_bytes:
             self.above_high = True
         return 0
 
     cpdef bint fell_to_low(self):
-        """Whether it was above `high` and has now fallen to `low`. True once."""
+        """Whether the outbox was above `high` and has now fallen to `low`. True once."""
         if self.above_high and self.queued <= self.low and self.queued_bytes <= self.low_bytes:
             self.above_high = self.drop_logged = False
             return True
@@ -153,12 +153,12 @@ cdef class Outbox:
     # -- deadlines ------------------------------------------------------------------------------
 
     cpdef int add_deadline(self, Delivery delivery) except -1:
-        """The message of `delivery`, which is about to be put, has a deadline."""
+        """Add the deadline of a message that is about to be put."""
         cdef tuple entry, each
         cdef list waiting = []
         self.serial += 1
         entry = (delivery.deadline, self.serial, delivery)
-        # The garbage collector may have run until here, and with it user code that sends.
+        # The garbage collector may have run user code that sends.
         if self.deadlines is None:
             self.deadlines = waiting
         elif len(self.deadlines) >= self.most_deadlines:
@@ -172,7 +172,7 @@ cdef class Outbox:
         return 0
 
     cpdef int64_t next_deadline(self) except -1:
-        """The earliest deadline of a message that waits; 0: there is none."""
+        """The earliest deadline of a waiting message; 0 if there is none."""
         if self.deadlines is None:
             return 0
         while self.deadlines and (self.queued == 0 or (<Delivery> self.deadlines[0][2]).ring is None):
@@ -183,7 +183,7 @@ cdef class Outbox:
         return self.deadlines[0][0]
 
     cpdef Delivery take_overdue(self, int64_t now):
-        """The Delivery of a message whose time is over, which still waits; None: there is none."""
+        """The Delivery of a waiting message whose deadline has passed; None if there is none."""
         cdef int64_t deadline = self.next_deadline()
         if deadline == 0 or deadline > now:
             return None

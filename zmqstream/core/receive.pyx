@@ -26,7 +26,7 @@ cdef enum:
 
 
 cdef inline int receive(Stream self, zmq_msg_t *msg) noexcept:
-    """Receive a message's first frame: the only place that does.
+    """Receive a message's first frame. No other function does.
 
     Returns its size as zmq_msg_recv() does, cut at INT_MAX; or the negative of libzmq's error code.
     """
@@ -52,8 +52,8 @@ cdef int receive_failed(Stream self, int code) except -1:
         PyErr_CheckSignals()
         check_process(self)
         return MORE  # try again
-    # Not now (a REQ before its request was sent), or never (a PUSH): ZMQ_EVENTS, which finish() reads,
-    # says the same without an error.
+    # The socket cannot receive now (a REQ before its request was sent) or never (a PUSH). finish() reads
+    # ZMQ_EVENTS, which says the same without an error.
     if code != EFSM and code != ENOTSUP:
         self.on_socket_error(code)
     return LOOK
@@ -74,7 +74,7 @@ cdef list whole_message(Stream self, zmq_msg_t *msg, int size, bint copy):
 
 
 cdef list message_or_report(Stream self, zmq_msg_t *msg, int size, bint copy):
-    """As whole_message(), for the less frequent cases. A lost message is reported: None."""
+    """Like whole_message(), for the less frequent cases. Returns None after reporting a lost message."""
     cdef object failure
     try:
         return message_in(self.sock.handle, msg, size, copy, &self.counts.bytes_in)
@@ -99,13 +99,13 @@ cdef bint append_or_report(
 
 
 cdef int report_lost(Stream self, object error) except -1:
-    """There was no memory for a message that libzmq gave."""
+    """There is no memory for a message that libzmq has handed over."""
     zs_count(ZS_GIVEN_UP, 1)
     return report(self.reactor.loop, "receiving", self, None, error)
 
 
 cdef inline int release_large(zmq_msg_t *msg, int size) noexcept:
-    """Release libzmq's copy of a large frame: the callback may take long."""
+    """Release libzmq's copy of a large frame, because the callback may run for long."""
     if size > LARGE_FRAME:
         lib.msg_close(msg)
         lib.msg_init(msg)
@@ -159,7 +159,7 @@ cdef int receive_turn(Stream self, Budget *budget) except -1:
             return LOOK
         context = self.receiver.context
         if self.running > 1:
-            context = context.copy()  # the loop runs inside our callback: it is entered
+            context = context.copy()  # it is entered already: the loop runs inside our callback
         PyContext_Enter(context)
         try:
             ending = receive_batches(self, budget) if self.receiver.batch else receive_loop(self, budget)
@@ -169,7 +169,7 @@ cdef int receive_turn(Stream self, Budget *budget) except -1:
 
 
 cdef int receive_loop(Stream self, Budget *budget) except -1:
-    """Receive and deliver, as long as nothing changes."""
+    """Receive and deliver until `changes` grows."""
     cdef zmq_msg_t msg
     cdef Receiver receiver = self.receiver
     cdef CallbackRunner runner = self.runner
@@ -180,7 +180,7 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
     cdef PyObject *args[3]         # the first is room for a bound method's self
     cdef Py_ssize_t last = 2 if receiver.with_owner else 1  # where the message goes
     cdef PyObject *frame
-    cdef PyObject *single = NULL   # a list of one frame, used again if nobody kept it
+    cdef PyObject *single = NULL   # a list of one frame, reused if the callback did not keep it
     cdef PyObject *result = NULL
     cdef int64_t began = 0
     args[1] = <PyObject *> self
@@ -210,14 +210,14 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
                 size = <int> lib.msg_size(&msg)
             release_large(&msg, size)
 
-            # for each one: a callback may flush another stream, and the next touch its socket
+            # for each message: a callback may flush another stream, and the next may touch its socket
             sweeper.epoch += 1
             zs_count(ZS_DELIVERED, 1)
             if runner.timing:
                 began = zs_now()
             result = PyObject_Vectorcall(
                 <PyObject *> function, &args[1], last | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
-            # a message ends with its callback
+            # a message is released when its callback has returned
             if message is not None:
                 message = None
             if single is not NULL and ZS_ONLY_OURS(single) and PyList_GET_SIZE(single) == 1:
@@ -272,7 +272,7 @@ cdef int receiver_returned(Stream self, object result, object function) except -
 # -- batches ----------------------------------------------------------------------------------------
 
 cdef int receive_batches(Stream self, Budget *budget) except -1:
-    """As receive_loop(), with lists of messages."""
+    """Like receive_loop(), with lists of messages."""
     cdef Receiver receiver = self.receiver
     cdef int changes = self.changes, ending
     cdef list batch
@@ -291,7 +291,7 @@ cdef int receive_batches(Stream self, Budget *budget) except -1:
             return MORE
         if self.changes != changes or receiver_is_full(self):
             return LOOK_AROUND
-        # Once more also if nothing was left: to find nothing costs less than reading ZMQ_EVENTS.
+        # Receive once more even if nothing was left: that costs less than reading ZMQ_EVENTS.
 
 
 cdef int deliver_batch(Stream self, Receiver receiver, list batch) except -1:
@@ -362,7 +362,7 @@ cdef int check_receivable(Stream self, Kind kind) except -1:
 
 
 cdef list receive_one(Stream self, bint copy):
-    """A message that is there; None if there is none."""
+    """The next message, without waiting; None if there is none."""
     cdef zmq_msg_t msg
     cdef int size
     cdef list message
@@ -386,7 +386,7 @@ cdef list receive_one(Stream self, bint copy):
                 if size == -ENOTSOCK:
                     check_open(self)
             raise zmq_error(-size)
-        zs_count(ZS_GIVEN_UP, 1)  # until it is whole
+        zs_count(ZS_GIVEN_UP, 1)  # until all its frames are received
         message = whole_message(self, &msg, size, copy)
         zs_count(ZS_GIVEN_UP, -1)
         zs_count(ZS_DELIVERED, 1)

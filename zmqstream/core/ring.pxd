@@ -9,11 +9,11 @@ cdef struct Entry:              # a queued message
 cdef class Delivery:            # what few messages carry beside their frames
     cdef Callback callback      # called with the outcome of this message alone, or None
     cdef object tracker         # zmq.MessageTracker of frames that are not copied, or None
-    cdef AwaitedSend awaited    # who awaits the outcome, or None
+    cdef AwaitedSend awaited    # the coroutine's wait for the outcome, or None
     cdef Delivery next_part     # of a message sent in parts: the next that has a callback, or None
     cdef readonly int64_t deadline  # the clock's time when the message expires, ns; 0: never
-    cdef readonly Ring ring     # where the message waits; None: it has left
-    cdef int64_t place          # which one it is there, counted from the ring's first message ever
+    cdef readonly Ring ring     # the ring that holds the message; None: it has left
+    cdef int64_t place          # its number in that ring, counted from the ring's first message ever
 
     cpdef int release(self) noexcept
 
@@ -26,8 +26,8 @@ cdef class Ring:
     cdef readonly Py_ssize_t count       # entries: messages, and tombstones between them
     cdef readonly Py_ssize_t tombstones
     cdef int64_t first          # entries that have left: the place of the oldest
-    cdef object deliveries      # a deque, oldest first; None: never any
-    cdef readonly bytes peer    # whom parked messages wait for, a routing id; or None
+    cdef object deliveries      # a deque, oldest first; None: there has been none
+    cdef readonly bytes peer    # the routing id of the peer that parked messages wait for, or None
 
     cpdef int push(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1
     cdef Entry *append(self, object frames, Py_ssize_t size, int flags) noexcept

@@ -2,17 +2,17 @@
 #
 # An entry owns its frames and costs 24 bytes beside them. A message that has a callback, a tracker,
 # a deadline or a waiting sender has a Delivery, too. Deliveries stand in a deque beside the ring,
-# where the garbage collector sees them. Such a message can be cancelled in the middle of the ring:
-# that leaves a tombstone, an entry without frames, which is removed when it becomes the oldest. So
-# the oldest entry is always a message. When most of a ring is tombstones, it is compacted.
+# where the garbage collector sees them. Such a message can be cancelled in the middle of the ring.
+# That leaves a tombstone: an entry without frames, removed when it becomes the oldest. So the oldest
+# entry is always a message. A ring that is mostly tombstones is compacted.
 #
 # Up to Python 3.11 an allocation may run the garbage collector, and with it user code that sends.
-# So whatever allocates here looks afterwards whether the ring has changed.
+# So code here that allocates checks afterwards whether the ring has changed.
 
 cdef enum:
     SMALLEST_RING = 8
-    KEPT_RING = 1024     # a larger ring is freed when it has run empty
-    FEW_TOMBSTONES = 64  # so many are left where they are
+    KEPT_RING = 1024     # a larger ring is freed when it becomes empty
+    FEW_TOMBSTONES = 64  # a ring with no more than these is not compacted
 
 
 @cython.final
@@ -25,7 +25,7 @@ cdef class Delivery:
         self.deadline = deadline
 
     cpdef int release(self) noexcept:
-        """Drop what it refers to: a compacted ring's tombstone may keep the Delivery for long."""
+        """Drop its references: a tombstone may keep the Delivery alive for a long time."""
         self.callback = self.next_part = None
         self.tracker = self.awaited = None
         return 0
@@ -55,7 +55,7 @@ cdef class Ring:
         return 0
 
     cdef inline Entry *append(self, object frames, Py_ssize_t size, int flags) noexcept:
-        """As push(), where there is room, of a message without a Delivery."""
+        """Like push(), for a message without a Delivery, if the ring has room."""
         cdef Entry *entry = &self.entries[(self.head + self.count) & (self.capacity - 1)]
         Py_INCREF(frames)
         entry.frames = <PyObject *> frames
@@ -66,7 +66,7 @@ cdef class Ring:
         return entry
 
     cdef int make_deliveries(self) except -1:
-        """Not before the first is needed: an empty deque has 760 bytes, as much as a stream."""
+        """Create the deque when the first Delivery needs it: an empty one takes 760 bytes."""
         cdef object deliveries = deque()
         if self.deliveries is None:
             self.deliveries = deliveries
@@ -77,7 +77,7 @@ cdef class Ring:
         cdef Entry *entries = <Entry *> PyMem_Realloc(self.entries, capacity * sizeof(Entry))
         if entries is NULL:
             raise MemoryError(f"no memory for a send queue of {capacity} messages")
-        # the part of the ring that had wrapped around moves behind the rest
+        # move the wrapped part of the ring behind the rest
         memcpy(entries + self.capacity, entries, self.head * sizeof(Entry))
         self.entries = entries
         self.capacity = capacity
@@ -91,7 +91,7 @@ cdef class Ring:
         return result
 
     cdef inline PyObject *pop_frames(self) noexcept:
-        """As pop(): the reference is the caller's."""
+        """Like pop(), but the caller owns the reference."""
         cdef PyObject *frames = self.advance()
         while self.count and self.oldest().frames is NULL:
             self.tombstones -= 1
@@ -114,7 +114,7 @@ cdef class Ring:
         return frames
 
     cpdef Delivery first_delivery(self):
-        """The oldest message's Delivery, left where it is; None for most messages."""
+        """The oldest message's Delivery, which stays; None for most messages."""
         return self.deliveries[0] if self.oldest().has_delivery else None
 
     cpdef Delivery take_delivery(self):
@@ -124,7 +124,7 @@ cdef class Ring:
             return None
         self.oldest().has_delivery = False
         delivery = self.deliveries.popleft()
-        if delivery.ring is self:  # and not another, which the message has moved to
+        if delivery.ring is self:  # else the message has moved to another ring
             delivery.ring = None
         return delivery
 
@@ -135,7 +135,7 @@ cdef class Ring:
         return &self.entries[(self.head + <Py_ssize_t> (place - self.first)) & (self.capacity - 1)]
 
     cpdef object cancel(self, Delivery delivery):
-        """Take a message that has a Delivery, wherever it stands. Returns its frames."""
+        """Take a message that has a Delivery, from any place in the ring. Returns its frames."""
         cdef Entry *entry = self.at(delivery.place)
         cdef object frames
         delivery.ring = None
@@ -158,7 +158,7 @@ cdef class Ring:
         cdef Py_ssize_t count = self.count, tombstones = self.tombstones, kept = 0, seen = 0, i
         cdef Entry *entry
         cdef Delivery delivery
-        cdef object deliveries = self.deliveries  # held: another compaction may replace it
+        cdef object deliveries = self.deliveries  # keep it alive: another compaction may replace it
         cdef list waiting = [delivery for delivery in list(deliveries) if delivery.ring is self]
         deliveries = deque(waiting)
         if self.first != first or self.count != count or self.tombstones != tombstones:

@@ -8,8 +8,8 @@ cdef enum State:
 
 cdef enum WriteState:
     TO_TRY   # libzmq has not refused the oldest message since the last turn began
-    REFUSED  # it has, with EAGAIN: POLLOUT will tell when to try again
-    POLLED   # it has, and POLLOUT has proved false: try again by the clock
+    REFUSED  # it has, with EAGAIN: retry at POLLOUT
+    POLLED   # it has, and POLLOUT has proved false: retry from a timer
 
 
 cdef enum Ending:               # how an operation ended

@@ -4,7 +4,7 @@
 #
 #   from            to       when
 #   CLOSED          IDLE     it is opened
-#   IDLE ARMED      READY    a poll, a sweep or the clock says so, or the user gives it something to do
+#   IDLE ARMED      READY    a poll, a sweep, a timer or a call of the user finds work for it
 #   READY           READY    its turn ended, and there is more to do
 #   READY ARMED     ARMED    an operation ended, and ZMQ_EVENTS showed nothing of interest
 #   READY ARMED     IDLE     likewise, and nothing is of interest; or its loop was closed
@@ -19,7 +19,7 @@
 #   REFUSED POLLED  TO_TRY   a turn or a flush begins
 
 cdef enum:
-    FALSE_POLLOUTS = 3  # so many POLLOUTs in a row that a refusal followed: POLLOUT means nothing
+    FALSE_POLLOUTS = 3  # after this many POLLOUTs followed by a refusal, POLLOUT is ignored
 
 
 cdef inline void become(Source self, State state) noexcept:
@@ -35,13 +35,13 @@ cdef inline void become_writable(Stream self, WriteState state) noexcept:
 
 
 cdef int refused(Stream self) noexcept:
-    """libzmq refuses the oldest message: POLLOUT will tell when there is room."""
+    """libzmq refuses the oldest message. Wait for POLLOUT."""
     become_writable(self, REFUSED)
     return 0
 
 
 cdef int shows_pollout(Stream self) noexcept:
-    """ZMQ_EVENTS shows POLLOUT. After a refusal that proves nothing the third time.
+    """ZMQ_EVENTS shows POLLOUT. If refusals followed it three times, it proves nothing.
 
     STREAM sockets, and PUBs with XPUB_NODROP, show it while they refuse every message.
     """

@@ -1,4 +1,4 @@
-# A turn: what a stream does when the loop comes to it.
+# A turn: what a stream does when the loop dispatches it.
 #
 # Receive a message, call its callback, hand over what the callback sent, and again, until libzmq has
 # no more or the budget is spent. User code is called in receive_loop(), receive_batches() and
@@ -8,9 +8,9 @@
 # socket's handle is looked up anew before each call of libzmq.
 
 cdef enum:
-    TURN_MESSAGES = 256    # a turn's budget, unless set_turn_limits() says otherwise
-    TURN_NS = 1_000_000    # likewise
-    STACK_RESERVE = 50     # calls of Python functions that must be possible: to enter a callback, and more
+    TURN_MESSAGES = 256    # a turn's default budget: see set_turn_limits()
+    TURN_NS = 1_000_000    # and its time, ns
+    STACK_RESERVE = 50     # nested Python calls that must still be possible when a callback is entered
 
 
 cdef int take_turn(Stream self, Budget *budget) except -1:
@@ -23,7 +23,7 @@ cdef int take_turn(Stream self, Budget *budget) except -1:
     if self.unreported and report_dropped(self, budget):
         return MORE
     if self.out.parked_count:
-        half = budget[0]  # they must not keep others from their turn
+        half = budget[0]  # dropped messages must not use up the whole turn
         half.left = (self.turn_messages + 1) // 2
         half.deadline = half.read_at + self.turn_ns // 2
         unfinished = send_parked(self, &half)
@@ -35,14 +35,14 @@ cdef int take_turn(Stream self, Budget *budget) except -1:
 
 
 cdef inline bint receiver_is_full(Stream self) noexcept:
-    """Whether as many coroutines of the receive callback are alive as may be."""
+    """Whether max_concurrency coroutines of the receive callback are alive."""
     return self.receiver is not None and self.runner.is_full(self.receiver.max_concurrency)
 
 
 # -- what the stack allows --------------------------------------------------------------------------
 
 cdef inline bint is_too_deep() noexcept:
-    """Whether the stack might be too short for a callback: no message must be received for it."""
+    """Whether the stack may be too short for a callback. Then no message must be received."""
     return zs_stack_left() < STACK_RESERVE
 
 
@@ -67,7 +67,7 @@ cdef int check_open(Stream self) except -1:
 
 
 cdef inline int check_usable(Stream self) except -1:
-    """As check_open(), and its loop must still be there."""
+    """Like check_open(), and raise if its loop is closed."""
     if (
         self.state < CLOSED and self.handle() is not NULL
         and self.reactor.state == LOOP_OPEN and not self.reactor.is_guest
