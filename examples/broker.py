@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""A broker that is fair to each of its clients, however much one of them asks.
+"""A broker that is fair to its clients, however many requests one of them sends.
 
     python broker.py serve                                    # the broker
     python broker.py work                                     # a worker; as many as you like
     python broker.py ask one two three                        # a client with three requests
 
-A ROUTER socket is fair among its peers only as long as it is read without delay. Who reads on while
-all workers are busy has one queue for everybody, and a client with 10,000 requests has the others
-wait. So this broker has a queue for each client, serves them in turn, and refuses what is beyond
---limit with the answer "busy".
+A ROUTER socket is fair to its peers only if the broker reads it without delay. A broker that reads
+while all workers are busy has one queue for all clients. A client with 10,000 requests then delays
+the others. So this broker has a queue for each client and serves the clients in turn. It answers
+"busy" to a request that exceeds --limit.
 
-Workers ask for work, one request at a time. What a worker does not answer within --patience seconds
-is given to another: workers die, with requests in their hands or in their buffers. So a request may
-be worked on twice, and is answered once.
+A worker asks for one request at a time. If a worker does not answer within --patience seconds, the
+broker gives the request to another worker, because the first one may have died. So two workers may
+work on one request, and the client gets one answer.
 
-A request is [number, frame...], the answer [number, status, frame...]; status is "ok" or "busy".
+A request is [number, frame...], and its answer is [number, status, frame...]. The status is "ok" or
+"busy".
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ class Broker:
     ) -> None:
         self.limit = limit
         self.patience = patience
-        self.waiting: dict[bytes, deque[list[bytes]]] = {}  # clients, the next one first
-        self.idle: dict[bytes, None] = {}  # workers, in the order of their asking
-        self.given: dict[bytes, tuple[float, bytes, list[bytes]]] = {}  # what each works on
+        self.waiting: dict[bytes, deque[list[bytes]]] = {}  # by client, the next one first
+        self.idle: dict[bytes, None] = {}  # workers, in the order in which they asked
+        self.given: dict[bytes, tuple[float, bytes, list[bytes]]] = {}  # to workers
 
         self.clients = zmqstream.ZMQStream(context.socket(zmq.ROUTER))
         self.clients.on_recv(self.requested)
         self.clients.bind(clients)
 
         socket = context.socket(zmq.ROUTER)
-        socket.router_mandatory = True  # a worker that is gone is an error, and not silence
+        socket.router_mandatory = True  # a worker that has gone is an error
         self.workers = zmqstream.ZMQStream(socket)
         self.workers.on_recv(self.heard)
         self.workers.bind(workers)
@@ -68,13 +69,13 @@ class Broker:
         """A worker is ready, or ready again: then with [READY, client, answer...]."""
         worker, ready, *answer = msg
         if ready != READY:
-            return  # not one of ours
+            return  # not a worker
         if worker in self.given:
             _, client, request = self.given[worker]
             if answer[:2] == [client, request[0]]:
                 del self.given[worker]
                 self.clients.send_multipart(answer)
-            else:  # the answer is too late, or the worker has begun anew
+            else:  # the answer is too late, or the worker has restarted
                 self.give_back(worker)
         self.idle[worker] = None
         self.distribute()
@@ -93,7 +94,7 @@ class Broker:
 
     def sent(self, msg: list[bytes], error: zmq.ZMQError | None) -> None:
         if error is not None and msg[0] in self.given:
-            self.give_back(msg[0])  # there is no such worker any more
+            self.give_back(msg[0])  # the worker has gone
 
     def look(self) -> None:
         now = self.clock()
@@ -102,7 +103,7 @@ class Broker:
                 self.give_back(worker)
 
     def give_back(self, worker: bytes) -> None:
-        """It is still this client's turn."""
+        """Put the request back. It is still this client's turn."""
         _, client, request = self.given.pop(worker)
         queue = self.waiting.pop(client, deque())
         queue.appendleft(request)
@@ -130,7 +131,7 @@ async def work(options: argparse.Namespace) -> None:
 
         async def requested(msg):
             client, number, *words = msg
-            await asyncio.sleep(options.seconds)  # what takes its time
+            await asyncio.sleep(options.seconds)  # the work
             answer = [word.upper() for word in words]
             stream.send_multipart([READY, client, number, b"ok", *answer])
 
@@ -167,10 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", default="tcp://127.0.0.1:5571", help="address for workers")
     parts = parser.add_subparsers(dest="part", required=True)
     part = parts.add_parser("serve")
-    part.add_argument("--limit", type=int, default=1000, help="requests of a client that may wait")
-    part.add_argument("--patience", type=float, default=10, help="with a worker, in seconds")
+    part.add_argument("--limit", type=int, default=1000, help="queued requests of a client")
+    part.add_argument("--patience", type=float, default=10, help="seconds to wait for a worker")
     part = parts.add_parser("work")
-    part.add_argument("--seconds", type=float, default=0, help="that each request takes")
+    part.add_argument("--seconds", type=float, default=0, help="seconds that each request takes")
     part = parts.add_parser("ask")
     part.add_argument("words", nargs="+")
     options = parser.parse_args(arguments)

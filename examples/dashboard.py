@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A relay, and a web page that shows live what its streams do.
+"""A relay, and a web page with live figures of its streams.
 
     pip install tornado
     python dashboard.py --port 8888
     xdg-open http://127.0.0.1:8888
 
 Messages come in at a PULL socket and go out at a PUB socket. The page gets ZMQStream.stats() and
-IOLoop.stats() over a WebSocket, --interval seconds apart. Tornado and the streams share zmqstream's
-loop. A browser that does not keep up misses figures; nothing piles up for it.
+IOLoop.stats() over a WebSocket, every --interval seconds. Tornado and the streams share zmqstream's
+loop. A browser that is too slow misses figures. Figures are not queued for it.
 """
 
 from __future__ import annotations
@@ -81,17 +81,17 @@ class Page(tornado.web.RequestHandler):
 
 
 class Live(tornado.websocket.WebSocketHandler):
-    """Sends figures to one browser until that goes."""
+    """Sends figures to one browser until it disconnects."""
 
     def initialize(self, streams, interval):
         self.streams = streams
-        self.timer = zmqstream.PeriodicCallback(self.tell, interval * 1000)  # milliseconds
+        self.timer = zmqstream.PeriodicCallback(self.report, interval * 1000)  # milliseconds
 
     async def open(self):
         self.timer.start()
-        await self.tell()
+        await self.report()
 
-    async def tell(self):  # a PeriodicCallback waits for its coroutine before the next
+    async def report(self):  # a PeriodicCallback waits for its coroutine
         try:
             await self.write_message(json.dumps(figures_of(self.streams)))
         except tornado.websocket.WebSocketClosedError:
@@ -138,8 +138,8 @@ def main(arguments=None):
     )
     parser.add_argument("--source", default="tcp://127.0.0.1:5580", help="where messages come in")
     parser.add_argument("--target", default="tcp://127.0.0.1:5581", help="where they go out")
-    parser.add_argument("--port", type=int, default=8888, help="of the page, on this machine")
-    parser.add_argument("--interval", type=float, default=1, help="between figures, in seconds")
+    parser.add_argument("--port", type=int, default=8888, help="port of the page on this machine")
+    parser.add_argument("--interval", type=float, default=1, help="seconds between figures")
     zmqstream.run(relay(parser.parse_args(arguments)))
 
 

@@ -1,4 +1,4 @@
-"""What the examples share: how a server learns that it is to end."""
+"""Shared by the examples: how a server waits for its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 
 
 async def interrupted() -> None:
-    """Wait for Ctrl-C, or for a request to terminate."""
+    """Wait for Ctrl-C or SIGTERM."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -2,11 +2,11 @@
 """A monitor that knows which services are alive.
 
     python heartbeat.py watch                    # prints "up NAME", "down NAME", "left NAME"
-    python heartbeat.py beat NAME                # a service; Ctrl-C has it leave politely
+    python heartbeat.py beat NAME                # a service; after Ctrl-C it says goodbye
 
-TCP tells nothing of a peer that hangs, and late of a machine that is off. So each service says
-"here" every --interval seconds, and is down when it has not been heard for --liveness intervals.
-It is up again as soon as it is heard.
+TCP does not report a peer that hangs, and reports a machine that is off late. So each service sends
+"here" every --interval seconds. It is down if the monitor receives nothing for --liveness
+intervals, and up again when the monitor receives something.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Monitor:
     """Calls `tell(word, name)` for each change."""
 
     def __init__(self, stream, interval, liveness, tell):
-        self.heard = {}  # when each service was heard last
+        self.heard = {}  # the time of each service's last message
         self.down = set()
         self.silence = interval * liveness
         self.tell = tell
@@ -76,12 +76,12 @@ async def beat(options):
     with zmq.Context() as context:
         name = options.name.encode()
         socket = context.socket(zmq.DEALER)
-        socket.sndhwm = options.liveness  # what nobody hears is not kept
+        socket.sndhwm = options.liveness  # do not keep old heartbeats
         stream = zmqstream.ZMQStream(socket)
         stream.connect(options.address)
 
         def here():
-            if not stream.sending():  # nor queued
+            if not stream.sending():  # nor queue them
                 stream.send_multipart([name, b"here"])
 
         timer = zmqstream.PeriodicCallback(here, options.interval * 1000)
@@ -96,8 +96,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--address", default="tcp://127.0.0.1:5572", help="of the monitor")
-    parser.add_argument("--interval", type=float, default=1, help="between heartbeats, in seconds")
+    parser.add_argument("--address", default="tcp://127.0.0.1:5572", help="address of the monitor")
+    parser.add_argument("--interval", type=float, default=1, help="seconds between heartbeats")
     parser.add_argument("--liveness", type=int, default=3, help="intervals of silence until down")
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("watch")

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""A relay with its figures for Prometheus.
+"""A relay that exports its figures for Prometheus.
 
     pip install prometheus_client
     python metrics.py --port 9100
     curl http://127.0.0.1:9100/metrics
 
-Messages come in at a PULL socket and go out at a PUSH socket. StreamCollector is what to copy: it
-exports ZMQStream.stats() of any number of streams. Prometheus asks in a thread of its own, and the
-figures are taken in the loop's. Where the loop is blocked, the scrape fails: an alert, too.
+Messages come in at a PULL socket and go out at a PUSH socket. Copy StreamCollector to your program.
+It exports ZMQStream.stats() of any number of streams. Prometheus asks in a thread of its own, and
+the loop's thread reads the figures. If the loop is blocked, the scrape fails, which is an alert
+too.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ COUNTERS = {
     "bytes_out": "Bytes handed to libzmq.",
     "errors": "Errors of the socket.",
     "dropped": "Messages dropped by the limits of the queue.",
-    "expired": "Messages that were not handed over in time.",
+    "expired": "Messages that libzmq did not accept in time.",
     "turns": "Turns that the loop gave to the stream.",
-    "turns_cut": "Turns that ended by their budget, with more to do.",
-    "repaired": "Events that user code had swallowed.",
+    "turns_cut": "Turns that reached a limit with work left.",
+    "repaired": "Events that other use of the socket had swallowed.",
 }
 GAUGES = {
     "queued": "Messages that wait in the stream.",
     "queued_bytes": "Bytes that wait in the stream.",
-    "peak_queued": "The most messages that ever waited.",
+    "peak_queued": "The largest number of messages that waited.",
 }
 
 
 class StreamCollector(Collector):
-    """Exports statistics of streams, by their names. Made in their loop, used from any thread."""
+    """Exports statistics of streams by name. Create it in their loop; use it in any thread."""
 
     def __init__(self, streams, timeout=5.0):
         self.loop = asyncio.get_running_loop()
@@ -53,7 +54,7 @@ class StreamCollector(Collector):
         self.timeout = timeout  # seconds
 
     def describe(self):
-        return []  # nothing is collected at the registration, which happens in the loop
+        return []  # the registration, in the loop, collects nothing
 
     def collect(self):
         taken = concurrent.futures.Future()
@@ -88,7 +89,7 @@ async def relay(options):
         )
         print(f"listening on http://127.0.0.1:{server.server_port}/metrics", flush=True)
         await interrupted()
-        # not in the loop's thread: a scrape that is under way waits for that
+        # not in the loop's thread: a running scrape waits for the loop
         await asyncio.get_running_loop().run_in_executor(None, server.shutdown)
         server.server_close()
         thread.join()
@@ -102,7 +103,7 @@ def main(arguments=None):
     )
     parser.add_argument("--source", default="tcp://127.0.0.1:5578", help="where messages come in")
     parser.add_argument("--target", default="tcp://127.0.0.1:5579", help="where they go out")
-    parser.add_argument("--port", type=int, default=9100, help="of /metrics, on this machine")
+    parser.add_argument("--port", type=int, default=9100, help="port of /metrics on this machine")
     zmqstream.run(relay(parser.parse_args(arguments)))
 
 

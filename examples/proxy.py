@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A proxy with a filter callback: as zmq.proxy(), but it sees each message.
+"""A proxy with a filter: like zmq.proxy(), but it sees each message.
 
     python proxy.py streamer  --drop '^debug'     # PULL to PUSH
     python proxy.py forwarder --drop '^debug'     # XSUB to XPUB, subscriptions go back
     python proxy.py queue     --drop 'secret'     # ROUTER to DEALER, answers go back
 
-What --drop matches, in the last frame of a message that goes from front to back, is dropped.
+A message from front to back is dropped if --drop matches its last frame.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ KINDS = {  # front, back, and whether messages go back, too
 
 
 class Proxy:
-    """Forwards what `keep(msg)` returns; None drops the message.
+    """Forwards the result of `keep(msg)`. None drops the message.
 
-    Of what the one side does not take, `high` messages and one more wait here. Then the proxy reads
-    no more from the other side, and for who sends too fast the queues on the way fill up.
+    If one side accepts no messages, at most `high` messages and one more wait here. Then the proxy
+    stops receiving from the other side, so the queues of a sender that is too fast fill up.
     """
 
     def __init__(self, front, back, keep, both_ways, high):
@@ -88,7 +88,7 @@ def pattern(text):
     try:
         return re.compile(text.encode())
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
 
 
 def main(arguments=None):

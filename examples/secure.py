@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Encrypted and authenticated: CURVE, with pyzmq's ZAP authenticator on zmqstream's loop.
+"""Encrypt and authenticate with CURVE and pyzmq's ZAP authenticator.
 
     python secure.py keys FOLDER server alice bob      # NAME.key is public, NAME.key_secret is not
-    python secure.py serve FOLDER --allow alice        # shouts back, to alice alone
+    python secure.py serve FOLDER --allow alice        # answers alice only
     python secure.py ask FOLDER alice hello            # HELLO
     python secure.py ask FOLDER bob hello              # refused
 
-pyzmq's Authenticator answers ZAP requests in a coroutine function, handle_zap_message(): that is a
-stream's callback as it stands. libzmq asks it for each connection, by inproc://zeromq.zap.01.
+libzmq sends a ZAP request to inproc://zeromq.zap.01 for each connection. pyzmq's Authenticator
+answers it in the coroutine function handle_zap_message(), which can be the callback of a stream.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StreamAuthenticator(Authenticator):
 
 
 class Friends:
-    """Whose public keys may connect: a credentials provider, as pyzmq has it."""
+    """A credentials provider of pyzmq: the public keys that may connect."""
 
     def __init__(self, folder, names):
         self.names = {zmq.auth.load_certificate(folder / f"{n}.key")[0]: n for n in names}
@@ -62,7 +62,7 @@ async def serve(options):
     with zmq.Context() as context:
         authenticator = StreamAuthenticator(context)
         authenticator.configure_curve_callback(credentials_provider=friends)
-        authenticator.start()  # before the socket is bound: who comes before would be let in
+        authenticator.start()  # before bind(): earlier clients would be accepted
 
         socket = context.socket(zmq.ROUTER)
         socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(
@@ -71,7 +71,7 @@ async def serve(options):
         socket.curve_server = True
         stream = zmqstream.ZMQStream(socket)
 
-        def asked(frames):  # Frames, as they know who has sent them
+        def asked(frames):  # Frames, because they have the User-Id of the client
             name = friends.names[frames[-1].get("User-Id").encode()]
             print("asked by", name, flush=True)
             stream.send_multipart([*frames[:-1], bytes(frames[-1]).upper()])
@@ -93,7 +93,7 @@ async def ask(options):
         socket.curve_publickey, socket.curve_secretkey = zmq.auth.load_certificate(
             folder / f"{options.name}.key_secret"
         )
-        # libzmq tells of a refusal only to who watches the socket
+        # libzmq reports a refusal to the monitor of the socket only
         refusals = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
         stream = zmqstream.ZMQStream(socket)
         outcome = asyncio.get_running_loop().create_future()

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""A ticker, and subscribers that do not keep up.
+"""A ticker, and subscribers that are too slow for it.
 
     python ticker.py publish --count 100000
     python ticker.py subscribe                        # sees everything, if it can
     python ticker.py subscribe --seconds 0.1          # a slow one: 0.1 s for each tick
     python ticker.py subscribe --seconds 0.1 --latest # a slow one that is never late
 
-Three queues lie between them, and each has a bound: --hwm messages in the publisher's socket, for
-each subscriber; as many in the subscriber's; and the kernel's TCP buffers, which are made small
-here. When they are full, PUB drops messages for that subscriber, and nobody else notices. A slow
-subscriber then sees old prices, with gaps. With --latest it reads everything, as fast as it comes,
-keeps the newest tick of each symbol, and is always up to date: its bound is the number of symbols.
+Three queues lie between them, and each has a limit: --hwm messages in the publisher's socket for
+each subscriber, as many in the subscriber's socket, and the kernel's TCP buffers, which are small
+here. If they are full, PUB drops messages for that subscriber only. A slow subscriber then sees old
+prices, with gaps. With --latest, it reads all messages at once and keeps the newest tick of each
+symbol, so it is always up to date. Its limit is the number of symbols.
 
-Ticks are [symbol, number, price, padding]; the last message of all is [symbol, b"end", count].
+A tick is [symbol, number, price, padding]. The last message is [symbol, b"end", count].
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import zmq
 import zmqstream
 
 SYMBOLS = [b"AAA", b"BBB", b"CCC", b"DDD"]
-TCP_BUFFER = 1 << 14  # bytes: the kernel's queues would hold many ticks, and hide what happens
+TCP_BUFFER = 1 << 14  # bytes; larger buffers would hold many ticks and hide the effect
 
 
 async def publish(options):
@@ -35,7 +35,7 @@ async def publish(options):
         socket = context.socket(zmq.XPUB)
         socket.sndhwm = options.hwm
         socket.sndbuf = TCP_BUFFER
-        socket.xpub_verboser = True  # tell of each subscription, and of its end
+        socket.xpub_verboser = True  # report each subscription and its end
         stream = zmqstream.ZMQStream(socket)
         stream.bind(options.address)
         print("listening on", stream.socket.last_endpoint.decode(), flush=True)
@@ -45,7 +45,7 @@ async def publish(options):
 
         def subscription(msg):
             nonlocal subscribers
-            if msg[0][1:] == b"":  # to everything: one for each subscriber
+            if msg[0][1:] == b"":  # to everything; each subscriber has one
                 subscribers += 1 if msg[0][:1] == b"\x01" else -1
                 changed.set()
 
@@ -60,7 +60,7 @@ async def publish(options):
             stream.send_multipart([symbol, b"%d" % number, b"%d" % (number % 97), padding])
             if number % options.burst == options.burst - 1:
                 await asyncio.sleep(options.interval)
-        while subscribers > 0:  # again: the first may be dropped like any other
+        while subscribers > 0:  # repeat it, because PUB may drop it too
             stream.send_multipart([b"", b"end", b"%d" % options.count])
             await asyncio.sleep(0.01)
         stream.close(linger=0)
@@ -74,7 +74,7 @@ class Subscriber:
         self.end = asyncio.Event()
 
     def count(self, msg):
-        """Whether it is a tick; it is counted, and so are those before it that were dropped."""
+        """Count a tick, and dropped ticks before it. False if `msg` is the last message."""
         _, number, *rest = msg
         if number == b"end":
             self.missed += int(rest[0]) - self.next
@@ -87,11 +87,11 @@ class Subscriber:
         return True
 
     async def finish(self):
-        """Handle what has been read."""
+        """Handle the messages that have been read."""
 
 
 class InOrder(Subscriber):
-    """Handles each tick; while it does, the others wait in the socket."""
+    """Handles one tick after the other. The others wait in the socket."""
 
     def __init__(self, stream, seconds):
         super().__init__(stream)
@@ -102,7 +102,7 @@ class InOrder(Subscriber):
         if self.count(msg):
             self.handled += 1
             if self.seconds:
-                self.stream.on_recv(None)  # not one more, until this is done
+                self.stream.on_recv(None)  # until this one is done
                 again = asyncio.get_running_loop().call_later
                 again(self.seconds, self.stream.on_recv, self.received)
 
@@ -157,17 +157,17 @@ def main(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--address", default="tcp://127.0.0.1:5577")
-    parser.add_argument("--hwm", type=int, default=1000, help="bound of each queue, in messages")
+    parser.add_argument("--hwm", type=int, default=1000, help="limit of each queue, in messages")
     parts = parser.add_subparsers(dest="part", required=True)
     part = parts.add_parser("publish")
     part.add_argument("--count", type=int, default=100_000, help="how many ticks")
-    part.add_argument("--size", type=int, default=100, help="of a tick, in bytes")
+    part.add_argument("--size", type=int, default=100, help="bytes in a tick")
     part.add_argument("--burst", type=int, default=50, help="ticks at a time")
-    part.add_argument("--interval", type=float, default=0.005, help="between bursts, in seconds")
-    part.add_argument("--subscribers", type=int, default=1, help="to wait for, before the first")
+    part.add_argument("--interval", type=float, default=0.005, help="seconds between bursts")
+    part.add_argument("--subscribers", type=int, default=1, help="subscribers to wait for")
     part = parts.add_parser("subscribe")
-    part.add_argument("--seconds", type=float, default=0, help="that a tick takes")
-    part.add_argument("--latest", action="store_true", help="only the latest of each symbol")
+    part.add_argument("--seconds", type=float, default=0, help="seconds that a tick takes")
+    part.add_argument("--latest", action="store_true", help="only the newest tick of each symbol")
     options = parser.parse_args(arguments)
     zmqstream.run({"publish": publish, "subscribe": subscribe}[options.part](options))
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""File transfer with credit-based flow: the receiver says how much may be under way.
+"""File transfer with credit-based flow control: the receiver limits the sender.
 
     python transfer.py serve FOLDER
     python transfer.py fetch NAME [--to FILE]
 
-The server sends a chunk for each credit, and nothing else: a slow client has no more than --credit
-chunks in queues and buffers, and one that has gone costs nothing. (A server that sends all that it
-has fills its memory at the pace of its disk.) The client gives a new credit for each chunk that it
-has written.
+The client sends credits. The server sends one chunk for each credit, so at most --credit chunks are
+in queues and buffers. A client that has gone costs nothing. (A server that sends a whole file at
+once fills its memory as fast as it reads its disk.) The client sends a new credit for each chunk
+that it has written.
 
-A credit is [name, offset, size], the answer [offset, b"", chunk] or [offset, error]. The server
-keeps no state of its clients: it can be started again in the middle of a transfer, as a client
-asks anew after some seconds of silence.
+A credit is [name, offset, size]. Its answer is [offset, b"", chunk] or [offset, error]. The server
+keeps no state of its clients, so it can restart during a transfer. A client asks again after some
+seconds of silence.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LARGEST = 1 << 20  # bytes in a chunk
 
 
 def chunk_of(folder, name, offset, size):
-    """What a credit asks for. OSError and ValueError say what is wrong with it."""
+    """The chunk for a credit. Raises OSError or ValueError if the credit is wrong."""
     path = (folder / name.decode()).resolve()
     if not path.is_relative_to(folder):
         raise ValueError("the name leads out of the folder")
@@ -51,7 +51,7 @@ async def serve(options):
                 answer = [b"", chunk_of(folder, name, offset, size)]
             except (OSError, ValueError) as error:
                 answer = [str(getattr(error, "strerror", None) or error).encode()]
-            # without a copy: a chunk is libzmq's own memory until it has been sent
+            # without a copy: libzmq uses the chunk's memory until it is sent
             stream.send_multipart([client, offset, *answer], copy=False)
 
         stream.on_recv(asked)
@@ -62,7 +62,7 @@ async def serve(options):
 
 
 async def fetch(options):
-    """Raises OSError if the server refuses, TimeoutError if it is silent."""
+    """Raises OSError if the server refuses, and TimeoutError if it is silent."""
     with zmq.Context() as context:
         stream = zmqstream.ZMQStream(context.socket(zmq.DEALER))
         try:
@@ -78,7 +78,7 @@ class Transfer:
         self.stream = stream
         self.options = options
         self.file = file
-        self.asked = 0  # up to this offset
+        self.asked = 0  # the offset up to which there are credits
         self.done = asyncio.get_running_loop().create_future()
         stream.on_recv(self.received)
 
@@ -107,7 +107,7 @@ class Transfer:
             return  # for credits beyond the end of the file
         if error:
             self.done.set_exception(OSError(error.decode()))
-        elif int(offset) == self.file.tell():  # else it was asked for again, and came twice
+        elif int(offset) == self.file.tell():  # otherwise it came twice, after a retry
             self.file.write(chunk[0])
             if len(chunk[0]) == self.options.chunk:
                 self.give_credit()
@@ -124,8 +124,8 @@ def main(arguments=None):
     parts.add_parser("serve").add_argument("folder")
     part = parts.add_parser("fetch")
     part.add_argument("name")
-    part.add_argument("--to", help="the file to write; by default of the same name, here")
-    part.add_argument("--credit", type=int, default=10, help="chunks under way")
+    part.add_argument("--to", help="the file to write; by default NAME in this folder")
+    part.add_argument("--credit", type=int, default=10, help="chunks that may be on their way")
     part.add_argument("--chunk", type=int, default=1 << 16, help="bytes, at most 1 MiB")
     part.add_argument("--timeout", type=float, default=5, help="seconds of silence until a retry")
     part.add_argument("--retries", type=int, default=3)
