@@ -64,7 +64,7 @@ class Peer:
         raise NotImplementedError
 
     def serve(self, socket: Any) -> None:
-        """Send every message back for ever."""
+        """Send every message back, without an end."""
         raise NotImplementedError
 
 

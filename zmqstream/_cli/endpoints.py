@@ -2,7 +2,7 @@
 
 libzmq accepts endpoints that it does not use as they are written. It takes a port modulo 65536. It
 reads port "5555/path" as 5555. It connects to addresses that no peer can have. It removes a file
-at the path of an ipc socket. The command would then wait for ever without a message.
+at the path of an ipc socket. The command would then wait forever without a message.
 """
 
 from __future__ import annotations

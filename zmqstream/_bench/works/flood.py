@@ -40,7 +40,7 @@ BUSY = "receiver busy %"
 
 
 def flooded(begin: Callable[[], object], received: Run, waited: Callable[[], int]) -> Job:
-    """Tell the sender to begin, receive everything, and measure how busy that keeps this thread.
+    """Start the sender, receive everything, and measure how busy that keeps this thread.
 
     `waited()` is how long the sender had no room, in nanoseconds.
     """
