@@ -4,7 +4,7 @@
     python3 dev.py demo            receive a flood over TCP with pyzmq's ZMQStream and zmqstream's
     python3 dev.py test            run the tests; further arguments go to pytest
     python3 dev.py COMMAND ...     like python -m zmqstream COMMAND ... of an installed zmqstream:
-                                   info, run, push, pull, pub, sub, echo or bench
+                                   info, run, top, push, pull, pub, sub, echo or bench
 
 The first use creates a virtual environment in .venv. zmqstream is built and installed there again
 when its sources have changed.

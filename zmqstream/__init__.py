@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zmqstream import eventloop as eventloop
     from zmqstream import ioloop as ioloop
     from zmqstream._dump import dump
+    from zmqstream._top import allow_top
     from zmqstream.dropin import install, uninstall
     from zmqstream.eventloop import EventLoop, new_event_loop, run
     from zmqstream.ioloop import DelayedCallback, IOLoop, PeriodicCallback
@@ -37,6 +38,7 @@ __all__ = [
     "QueueFull",
     "StreamStats",
     "ZMQStream",
+    "allow_top",
     "dump",
     "install",
     "new_event_loop",
@@ -47,6 +49,7 @@ __all__ = [
 # Imported at first use: the loops import asyncio, which takes longer than importing pyzmq.
 _LAZY_MODULES = {
     "_dump": ("dump",),
+    "_top": ("allow_top",),
     "dropin": ("dropin", "install", "uninstall"),
     "eventloop": ("eventloop", "EventLoop", "new_event_loop", "run"),
     "ioloop": ("ioloop", "DelayedCallback", "IOLoop", "PeriodicCallback"),

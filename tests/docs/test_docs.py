@@ -324,7 +324,25 @@ def an_answer_after_the_interrupt(place, process):
         assert sorted(answers) == [b"slept 0", b"slept 0.5"]
 
 
+def a_table_of_its_streams(place, process):
+    command = [sys.executable, "-m", "zmqstream", "top", "--once", str(process.pid)]
+    while True:  # until it has allowed that, and made its streams
+        done = subprocess.run(command, env=place.env, capture_output=True, text=True, check=False)
+        if "PUSH" in done.stdout:
+            break
+        assert process.poll() is None
+        assert done.returncode == 0 or "there is no process" in done.stderr, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"{process.pid} watched.py, ")
+    assert re.match(r"2 streams on <EventLoop running=True .*>, own, \w+, late by ", lines[2])
+    page = (ROOT / "docs" / "howto" / "top.md").read_text(encoding="utf-8")
+    headings = re.search(r"(?m)^socket  endpoint .*  errors", page)[0]
+    assert lines[3].split()[:12] == headings.split()
+    place.interrupt(process)
+
+
 ENDS = {
+    ("docs/howto/top.md", "watched.py"): a_table_of_its_streams,
     ("README.md", "echo.py"): an_echo,
     ("README.md", "on_asyncio.py"): a_printed_message,
     ("docs/tutorial.md", "polite.py"): an_answer_after_the_interrupt,

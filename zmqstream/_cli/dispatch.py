@@ -24,6 +24,7 @@ from zmqstream._cli import Failure, die_of, out, prog, say
 COMMANDS = {
     "info": ("info", "print versions and build, for bug reports"),
     "run": ("run", "run a program with zmqstream's ZMQStream in the place of pyzmq's"),
+    "top": ("top", "show the streams of a running program as a live table"),
     "push": ("traffic", "send messages to PULL sockets, to each in turn"),
     "pull": ("traffic", "receive messages of PUSH sockets; print or count them"),
     "pub": ("traffic", "publish messages to all subscribers"),
@@ -37,6 +38,7 @@ Callback streams on ZeroMQ sockets.
 
     {prog} info                                        paste this into a bug report
     {prog} run SCRIPT.py                               run a program with zmqstream's class
+    {prog} top                                         look at the streams of a running program
     {prog} pull --bind tcp://127.0.0.1:5555            count messages; in another terminal,
     {prog} push --connect tcp://127.0.0.1:5555         send messages as fast as possible
 """

@@ -47,6 +47,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+def live_reactors():
+    """A list of the reactors whose loops are open. Any thread may call it."""
+    cdef list references = list(reactors.data)  # the WeakSet's own iterator may be interrupted by a thread
+    cdef list found = [reference() for reference in references]
+    return [reactor for reactor in found if reactor is not None and (<Reactor> reactor).state == LOOP_OPEN]
+
+
 cdef class Reactor:
     def __cinit__(self, *args, **kwargs):
         global asyncio
