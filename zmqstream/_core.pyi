@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import selectors
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from types import ModuleType
 from typing import Any, Literal, TypeVar, final, overload
 
 import zmq
@@ -242,15 +243,24 @@ class OwnLoopReactor(Reactor):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        selector: selectors.BaseSelector,
-        base_select: Callable[[float | None], list[tuple[selectors.SelectorKey, int]]],
         poller: str,
         kind: str,
+        selector: selectors.BaseSelector | None = None,
+        base_select: Callable[[float | None], list[tuple[selectors.SelectorKey, int]]]
+        | None = None,
+        hook: UvHook | None = None,
     ) -> None: ...
     on_poll: Callable[[bool | None], object] | None
     def bind_loop(self) -> None: ...
     def step_aside(self, fd: int) -> None: ...
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]: ...
+    def close(self) -> None: ...
+
+@final
+class UvHook:
+    def __init__(self, loop: asyncio.AbstractEventLoop, module: ModuleType) -> None: ...
+    def fileno(self) -> int: ...
+    def start(self) -> None: ...
     def close(self) -> None: ...
 
 @final

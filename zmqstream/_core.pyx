@@ -27,6 +27,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE  # no-cyt
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit  # no-cython-lint
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetObject, PyErr_WriteUnraisable  # no-cython-lint
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc  # no-cython-lint
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree  # no-cython-lint
+from cpython.pycapsule cimport PyCapsule_GetPointer  # no-cython-lint
 from cpython.pythread cimport PyThread_allocate_lock, PyThread_free_lock  # no-cython-lint
 from cpython.pythread cimport PyThread_acquire_lock, PyThread_release_lock, WAIT_LOCK  # no-cython-lint
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF  # no-cython-lint
@@ -59,8 +61,9 @@ include "core/source.pyx"      # a socket that is watched, and the one way out o
 include "core/ready.pyx"       # who is ready, and who watches a descriptor
 include "core/sweeper.pyx"     # edges that user code has swallowed
 include "core/reactor.pyx"     # poll, passes, turns
-include "core/own_loop.pyx"    # the reactor of our own loop
-include "core/guest_loop.pyx"  # the reactor of everybody else's
+include "core/own_loop.pyx"    # the reactor of loops that are ours
+include "core/libuv.pyx"       # the hook that makes uvloop's loops ours
+include "core/guest_loop.pyx"  # the reactor of all other loops
 
 # a stream
 include "core/turn.pyx"        # what a stream does when the loop comes to it

@@ -11,14 +11,15 @@
 
     zmqstream.run(main())
 
-A loop is served in one of three ways:
+A loop is served in one of four ways:
 
 - "own": an EventLoop. It is asyncio's SelectorEventLoop with a selector that runs the reactor, so
   all of asyncio works on it.
 - "adopted": a SelectorEventLoop of asyncio. Its default loop and Tornado's are such loops. When
   the first stream is created, the loop's selector becomes one that runs the reactor, and stays so.
-- "guest": any other loop with readers, for example uvloop. There all streams share a guest reactor,
-  which is one reader of that loop, and are slower.
+- "hooked": a loop of uvloop. As long as it has streams, libuv runs their reactor before each poll.
+- "guest": any other loop with readers. There all streams share a guest reactor, which is one reader
+  of that loop, and are slower.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def poller() -> str:
     return chosen
 
 
-def may_adopt() -> bool:
-    """Whether the selector of asyncio's loops may be changed: not with ZMQSTREAM_LOOP=guest."""
+def may_be_ours() -> bool:
+    """Whether other people's loops may be made ours: not with ZMQSTREAM_LOOP=guest."""
     chosen = os.environ.get("ZMQSTREAM_LOOP", "")
     if chosen not in ("", "guest"):
         raise ValueError(f'ZMQSTREAM_LOOP must be "guest" or not set, not {chosen!r}')
@@ -116,7 +117,7 @@ def add_reactor(selector: Any, loop: asyncio.AbstractEventLoop, kind: str) -> No
     """Give `selector` what a ReactorSelector has."""
     select = functools.partial(_DefaultSelector.select, selector)
     selector.pid = os.getpid()
-    selector.reactor = _core.OwnLoopReactor(loop, selector, select, poller(), kind)
+    selector.reactor = _core.OwnLoopReactor(loop, poller(), kind, selector, select)
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -186,9 +187,9 @@ def current_asyncio_loop() -> asyncio.AbstractEventLoop | None:
     return loop if loop is not None and is_usable(loop) else None
 
 
-# Weak references to the reactors of guests. A reactor refers to its loop, so it must not be kept
-# alive here: the loop's reader and the streams keep it.
-_guests: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+# Weak references to the reactors of hooked loops and of guests. A reactor refers to its loop, so it
+# must not be kept alive here: the loop and the streams keep it.
+_reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
 
 # Held while a loop gets its reactor, which two threads may ask for. A signal handler may ask for
 # another one meanwhile.
@@ -230,11 +231,11 @@ def reactor_of(loop: asyncio.AbstractEventLoop) -> _core.Reactor:
     """The reactor that serves the streams of `loop`, which gets one if it has none yet."""
     with _first_stream:
         reactor = existing_reactor(loop)
-        if reactor is None and may_adopt() and can_be_adopted(loop):
-            reactor = adopt(loop)
-        elif reactor is None:
+        if reactor is None and may_be_ours():
+            reactor = adopt(loop) if can_be_adopted(loop) else hook(loop)
+        if reactor is None:
             reactor = _core.GuestReactor(loop, poller())
-            _guests[loop] = weakref.ref(reactor)
+            _reactors[loop] = weakref.ref(reactor)
         return reactor
 
 
@@ -244,8 +245,8 @@ def existing_reactor(loop: asyncio.AbstractEventLoop) -> _core.Reactor | None:
     adopted = getattr(getattr(loop, "_selector", None), "reactor", None)
     if isinstance(adopted, _core.OwnLoopReactor):
         return adopted
-    guest = _guests.get(loop)
-    return None if guest is None else guest()
+    other = _reactors.get(loop)
+    return None if other is None else other()
 
 
 def can_be_adopted(loop: asyncio.AbstractEventLoop) -> bool:
@@ -273,6 +274,20 @@ def adopt(loop: Any) -> _core.Reactor:
     loop._selector.__class__ = ReactorSelector
     reactor: _core.OwnLoopReactor = loop._selector.reactor
     reactor.bind_loop()
+    return reactor
+
+
+def hook(loop: Any) -> _core.Reactor | None:
+    """Have a loop of uvloop's run a reactor before each poll; None if it is another loop."""
+    module: Any = sys.modules.get("uvloop.loop")
+    if module is None or not isinstance(loop, module.Loop):
+        return None
+    try:
+        hook = _core.UvHook(loop, module)
+    except (AttributeError, LookupError):  # another uvloop than those that are known
+        return None
+    reactor = _core.OwnLoopReactor(loop, poller(), "hooked", hook=hook)
+    _reactors[loop] = weakref.ref(reactor)
     return reactor
 
 

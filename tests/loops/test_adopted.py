@@ -1,4 +1,7 @@
-"""Selector loops of asyncio's, Tornado's among them: the first stream makes the selector ours."""
+"""Selector loops of asyncio's, Tornado's among them: the first stream makes the selector ours.
+
+What is true of uvloop's loops, too, is tested here with both.
+"""
 
 import asyncio
 import contextlib
@@ -27,9 +30,15 @@ def poller(request, monkeypatch):
     return request.param
 
 
+def new_loop(kind):
+    if kind == "hooked":
+        return pytest.importorskip("uvloop").new_event_loop()
+    return asyncio.SelectorEventLoop()
+
+
 @pytest.fixture
-def loop():
-    loop = asyncio.SelectorEventLoop()
+def loop(kind):
+    loop = new_loop(kind)
     errors = []
     loop.set_exception_handler(lambda _, context: errors.append(context))
     yield loop
@@ -37,6 +46,15 @@ def loop():
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
     assert errors == []
+
+
+@pytest.fixture
+def kind():
+    """How the loop will be served."""
+    return "adopted"
+
+
+both = pytest.mark.parametrize("kind", ["adopted", "hooked"])
 
 
 def served(loop):
@@ -175,7 +193,8 @@ def test_switched_to_what_is_not_known(loop, context, monkeypatch):
 # -- what the loop watches already -----------------------------------------------------------------
 
 
-def test_everything_goes_on(loop, context):
+@both
+def test_everything_goes_on(kind, loop, context):
     """Readers, writers, timers, transports, child processes, threads that wake the loop."""
 
     async def main():
@@ -192,7 +211,7 @@ def test_everything_goes_on(loop, context):
 
         socket, peer = pair(context)
         stream = ZMQStream(socket)
-        assert served(loop) == "adopted"
+        assert served(loop) == kind
 
         writer.write(b"written")
         assert await loop.sock_recv(second, 100) == b"written"
@@ -202,8 +221,9 @@ def test_everything_goes_on(loop, context):
         await readable.wait()
         loop.add_writer(write_end, writable.set)
         await writable.wait()
-        assert loop.remove_reader(read_end)
-        assert loop.remove_writer(write_end)
+        # uvloop returns None
+        assert loop.remove_reader(read_end) in (True, None)
+        assert loop.remove_writer(write_end) in (True, None)
         assert (await child.communicate(b"cat"))[0] == b"cat"
         blocked.set()
         assert await in_executor
@@ -251,8 +271,9 @@ def asleep(loop):
     assert not thread.is_alive()
 
 
+@both
 @pytest.mark.parametrize("how", ["sends", "receives"])
-def test_a_stream_made_by_another_thread(loop, context, how):
+def test_a_stream_made_by_another_thread(kind, loop, context, how):
     """Its callbacks run in the loop's thread, and nothing waits for another event."""
     first, peer = pair(context)
     threads = []
@@ -263,7 +284,7 @@ def test_a_stream_made_by_another_thread(loop, context, how):
 
     with asleep(loop) as thread:
         stream = ZMQStream(first, loop)
-        assert served(loop) == "adopted"
+        assert served(loop) == kind
         if how == "sends":
             stream.send(b"sent")
             assert peer.recv() == b"sent"
@@ -276,7 +297,8 @@ def test_a_stream_made_by_another_thread(loop, context, how):
     stream.close()
 
 
-def test_streams_made_by_many_threads_at_once(loop, context):
+@both
+def test_streams_made_by_many_threads_at_once(kind, loop, context):
     """The loop gets one reactor."""
     pairs = [pair(context) for _ in range(20)]
     streams = []
@@ -305,9 +327,10 @@ def test_streams_made_by_many_threads_at_once(loop, context):
 # -- the end ---------------------------------------------------------------------------------------
 
 
+@both
 @pytest.mark.parametrize("where", ["here", "in another thread"])
 @pytest.mark.parametrize("ran", [True, False])
-def test_the_loop_is_closed_first(loop, context, where, ran):
+def test_the_loop_is_closed_first(kind, loop, context, where, ran):
     """Its streams can be flushed and closed, not more, as on our own loop."""
     first, peer = pair(context)
     stream = ZMQStream(first, loop)
@@ -348,12 +371,16 @@ def test_a_loop_that_is_dropped_with_its_streams(context):
     assert [reference() for reference in references] == [None] * 3
 
 
+@both
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_closed_loop_and_its_streams_are_garbage(context):
-    loop = asyncio.SelectorEventLoop()
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_closed_loop_and_its_streams_are_garbage(kind, context, ran):
+    loop = new_loop(kind)
     stream = ZMQStream(pair(context)[0], loop)
     stream.on_recv(lambda message: stream)
     references = [weakref.ref(loop), weakref.ref(stream)]
+    if ran:
+        finish(loop, asyncio.sleep(0))
     loop.close()
     loop = stream = None
     gc.collect()

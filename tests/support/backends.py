@@ -42,9 +42,9 @@ def set_environment(name, set_variable):
 
 
 def served(name):
-    """How the loop of a backend is served: "own", "adopted" or "guest"."""
+    """How the loop of a backend is served."""
     kind = name.partition("-")[0]
-    return {"own": "own", "asyncio": "adopted", "tornado": "adopted"}.get(kind, "guest")
+    return {"asyncio": "adopted", "tornado": "adopted", "uvloop": "hooked"}.get(kind, kind)
 
 
 class Recorder(list):
@@ -66,8 +66,10 @@ class Backend:
     def __init__(self, name):
         self.name = name
         self.reference = name == "pyzmq"
-        # whether our reactor is the selector of the loop, and so knows when user code ran
-        self.at_home = served(name) != "guest"
+        # whether our reactor knows when the loop ran user code
+        self.at_home = served(name) in ("own", "adopted", "hooked")
+        # whether it is the selector of the loop
+        self.selects = served(name) in ("own", "adopted")
         self.errors = []  # exceptions given to the loop's exception handler
         self.streams = []
         self.sockets = []

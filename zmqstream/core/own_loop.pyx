@@ -1,7 +1,7 @@
-# The reactor of a selector loop of asyncio's: it is the loop's selector.
+# The reactor of a loop that is ours: of a selector loop of asyncio's it is the selector.
 #
 # Our EventLoop is made with it. Any other loop gets it when its first stream comes: see
-# eventloop.py.
+# eventloop.py. A loop of uvloop's runs it by a hook: see libuv.pyx.
 
 cdef object EVENT_READ = selectors.EVENT_READ
 cdef tuple NO_HANDLES = (None, None)  # what asyncio keeps with a descriptor: its reader and its writer
@@ -24,15 +24,21 @@ def _nothing():
 cdef class OwnLoopReactor(Reactor):
     """The selector of a loop: `select()` also gives ZeroMQ sockets their turns."""
 
-    def __init__(self, loop, selector, base_select, poller, kind):
+    def __init__(self, loop, poller, kind, selector=None, base_select=None, UvHook hook=None):
         self.loop = loop
-        self.selector = selector
-        self.base_select = base_select
         self.poller = poller
         self.kind = kind
-        self.keys = selector._fd_to_key  # its own dict, the same since Python 3.4
-        if poller == "epoll":
-            self.epfd = selector.fileno()
+        self.hook = hook
+        self.use(selector, base_select)
+
+    cdef int use(self, object selector, object base_select) except -1:
+        """Poll with `selector`, or not at all."""
+        self.selector = selector
+        self.base_select = base_select
+        # its own dict, the same since Python 3.4
+        self.keys = None if selector is None else selector._fd_to_key
+        self.epfd = selector.fileno() if selector is not None and self.poller == "epoll" else -1
+        return 0
 
     def bind_loop(self):
         """The loop polls with this selector from now on. Its own __init__ has ended."""
@@ -77,6 +83,8 @@ cdef class OwnLoopReactor(Reactor):
 
     cdef int watch(self, Source source) except -1:
         cdef int fd = source.fd, code = 0
+        if self.hook is not None:
+            self.hook.attach(self)
         if self.poller != "epoll":
             # always a descriptor of our own: asyncio may come to watch the other one at any time
             fd = os.dup(fd)
@@ -123,19 +131,34 @@ cdef class OwnLoopReactor(Reactor):
         Stays here, and spends nothing on asyncio, as long as neither its descriptors, its timers nor
         its queue of handles have anything for it.
         """
-        cdef double wait = -1
         cdef int64_t deadline = INT64_MAX
-        cdef list fired
-        cdef Source outer = self.current
+        self.begin()
+        if timeout is not None:
+            deadline = self.now + <int64_t> (max(<double> timeout, 0.0) * 1e9)
+        self.remember_loop()
+        try:
+            return self.dispatch(deadline)
+        finally:
+            self.timers = self.timer_head = None
+
+    cdef int run_hooked(self) except -1:
+        """Poll and give turns until libuv has something to do."""
+        self.begin()
+        self.dispatch(self.hook.deadline(self.now))
+        return 0
+
+    cdef int begin(self) except -1:
         self.check()
         self.thread = zs_thread()
-        self.sweeper.epoch += 1  # asyncio ran handles
+        self.sweeper.epoch += 1  # the loop ran handles
         self.now = zs_now()
-        if timeout is not None:
-            wait = timeout
-            deadline = self.now + <int64_t> (max(wait, 0.0) * 1e9)
         self.called = False
-        self.remember_loop()
+        return 0
+
+    cdef list dispatch(self, int64_t deadline):
+        """Poll and give turns until the loop has something to do. Returns what is fired of its own."""
+        cdef list fired
+        cdef Source outer = self.current
         self.current = None  # a loop inside a callback is a loop like any other
         try:
             self.start_next_pass()
@@ -149,11 +172,12 @@ cdef class OwnLoopReactor(Reactor):
                     self.run_pass()
                 if fired is not None:
                     return fired
+                if self.hook is not None:
+                    deadline = self.hook.deadline(self.now)
                 if self.called or self.now >= deadline or self.has_news():
                     return []
         finally:
             self.current = outer
-            self.timers = self.timer_head = None
 
     cdef list poll_once(self, int64_t deadline):
         """Poll, and sleep only if no source is ready and no edge can have been missed."""
@@ -241,6 +265,8 @@ cdef class OwnLoopReactor(Reactor):
 
     cdef bint has_news(self) except -1:
         """Whether asyncio would do anything but come straight back with the same timeout."""
+        if self.hook is not None:
+            return False  # its deadline tells
         # While we poll, asyncio replaces its heap of timers only in a loop that runs inside a callback;
         # and that loop's select() has forgotten `timers` when it returned.
         if self.timers is None or len(self.loop_ready) or len(self.timers) != self.timer_count:

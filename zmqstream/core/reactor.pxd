@@ -16,7 +16,7 @@ cdef class Reactor:
     cdef object __weakref__
     cdef readonly object loop   # the asyncio loop
     cdef readonly str poller    # "epoll" or "selectors"
-    cdef readonly str kind      # how the loop is served: "own", "adopted" or "guest"
+    cdef readonly str kind      # how the loop is served: "own", "adopted", "hooked" or "guest"
     cdef bint is_guest          # the loop is somebody else's, and may be closed without telling us
     cdef LoopState state
     cdef uintptr_t thread       # that runs the loop; before that, the one that made the reactor
