@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import os
 import signal
@@ -19,6 +20,7 @@ import zmq
 import zmqstream
 from support import TIMEOUT
 from support.children import run_script
+from support.commands import reserved_port
 from support.loops import collect, in_thread, pair, start
 from zmqstream import IOLoop, ZMQStream, ioloop
 
@@ -438,13 +440,14 @@ def test_the_echo_server():
         stream.on_recv(echo)
         loop.start()
     """
-    with sockets.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = textwrap.dedent(server).replace("PORT", str(port))
     context = zmq.Context()
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", program], stderr=subprocess.PIPE, text=True
-    ) as process:
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(reserved_port()).rpartition(":")[2]
+        program = textwrap.dedent(server).replace("PORT", port)
+        options = ["-W", "error", "-W", "ignore:unclosed:ResourceWarning"]  # it closes nothing
+        command = [sys.executable, *options, "-c", program]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        stack.enter_context(process)
         try:
             client = context.socket(zmq.REQ)
             client.rcvtimeo = client.sndtimeo = TIMEOUT * 1000
