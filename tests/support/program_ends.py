@@ -7,6 +7,8 @@ exit status.
 It must not sleep for LONGEST seconds in its end. It must give a ResourceWarning for each stream
 that it leaves open, and print nothing else to stderr.
 
+A program that goes on after what it ends runs several times in a child.
+
 tools/ends.py runs this file.
 """
 
@@ -29,20 +31,23 @@ import zmq.asyncio  # noqa: F401  so that the children need not import it
 import zmqstream.ioloop  # noqa: F401
 
 LONGEST = 2  # seconds that a program may sleep in its end
-STUCK = 20  # seconds after which a child is killed
-LOOPS = ("own", "asyncio", "tornado", "guest", "uvloop")
+STUCK = 20  # seconds that a child may sleep as a whole, beside its ends, before it is killed
+IN_A_PROCESS = 10  # how often a program is repeated in a process
+LOOPS = ("own", "asyncio", "guest", "uvloop", "tornado")
 UNSENT = ("in libzmq", "queued", "nothing")
 
 # What every program begins with. `left` is how many streams it leaves open.
 HEAD = """
-import asyncio, atexit, contextlib, gc, logging, os, signal, sys, threading, time, warnings, weakref
+import asyncio, atexit, contextlib, faulthandler, gc, logging, os
+import signal, sys, threading, time, warnings, weakref
 import zmq, zmq.asyncio, zmqstream
 from zmqstream import ZMQStream
 
-LOOP, UNSENT = {loop!r}, {unsent!r}
+LOOP, UNSENT, TIMES = {loop!r}, {unsent!r}, {times}
 if LOOP == "guest":
     os.environ["ZMQSTREAM_LOOP"] = "guest"
 logging.getLogger("zmqstream").setLevel(logging.ERROR)  # it logs that queued messages are lost
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # unittest makes it log what takes long
 warnings.filterwarnings("ignore", category=ResourceWarning)
 warnings.filterwarnings("always", "unclosed <(ZMQStream|Subclass)", ResourceWarning)
 warnings.formatwarning = lambda message, *args: f"{{message}}\\n"
@@ -81,11 +86,23 @@ def new_stream(context=None, stream_class=ZMQStream, kind=zmq.DEALER):
         stream.flush()
     return stream
 
+def awake():
+    with open("/proc/self/schedstat") as file:
+        return sum(map(int, file.read().split()[:2])) / 1e9
+
 def ends():
-    with open("/proc/self/schedstat", "rb") as file:
-        os.write({writer}, b"%f %d " % (time.monotonic(), left) + file.read())
+    global ended
+    ended = time.monotonic(), awake()
+    os.write({writer}, b"%f %f %d\\n" % (*ended, left))
+
+def go_on():
+    gc.collect()
+    slept = time.monotonic() - ended[0] - (awake() - ended[1])
+    if slept > {longest}:
+        print(f"slept for {{slept:.1f}} s", file=sys.stderr)
 
 left = 1
+faulthandler.enable()
 """
 
 
@@ -96,7 +113,8 @@ class End:
     program: str
     status: int = 0
     needs: str | None = None
-    loops: tuple[str, ...] = LOOPS
+    goes_on: bool = True  # after what it ends, so it may be repeated in a process
+    many: bool = False  # it repeats itself
 
 
 ENDS = {
@@ -130,7 +148,7 @@ ENDS = {
             stream.on_recv(lambda message: stream)
         run(main)
         ends()
-        """),
+        """, goes_on=False),
     "the loop is never closed": End("""
         loop = new_loop()
         stream = None
@@ -140,7 +158,7 @@ ENDS = {
             stream.on_recv(print)
         loop.run_until_complete(main())
         ends()
-        """),
+        """, goes_on=False),
     "a subclass keeps itself": End("""
         class Subclass(ZMQStream):
             def __init__(self, socket):
@@ -183,8 +201,8 @@ ENDS = {
         async def main():
             asyncio.get_running_loop().set_exception_handler(lambda loop, context: done.set())
             done = asyncio.Event()
-            a, b = [zmq.Context.instance().socket(zmq.PAIR) for _ in range(2)]
-            a.linger = 0
+            context = zmq.Context()
+            a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
             a.bind("inproc://here")
             b.connect("inproc://here")
             def fail(message):
@@ -216,7 +234,7 @@ ENDS = {
             ends()
             sys.exit(3)
         run(main)
-        """, status=3),
+        """, status=3, goes_on=False),
     "sys.exit() in a callback": End("""
         async def main():
             context = zmq.Context()
@@ -232,7 +250,7 @@ ENDS = {
             await asyncio.sleep(20)
         left = 2
         run(main)
-        """, status=3),
+        """, status=3, goes_on=False),
     "os._exit() in main": End("""
         left = 0
         async def main():
@@ -240,7 +258,7 @@ ENDS = {
             ends()
             os._exit(3)
         run(main)
-        """, status=3),
+        """, status=3, goes_on=False),
     "Ctrl-C": End("""
         async def main():
             stream = new_stream()
@@ -260,7 +278,7 @@ ENDS = {
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(20)
         run(main)
-        """, status=-signal.SIGTERM),
+        """, status=-signal.SIGTERM, goes_on=False),
     "SIGTERM, whose handler exits": End("""
         signal.signal(signal.SIGTERM, lambda *args: sys.exit(3))
         async def main():
@@ -269,7 +287,7 @@ ENDS = {
             asyncio.get_running_loop().call_later(0.001, signal.raise_signal, signal.SIGTERM)
             await asyncio.sleep(20)
         run(main)
-        """, status=3),
+        """, status=3, goes_on=False),
     "dropped by atexit": End("""
         async def main():
             global stream
@@ -278,7 +296,7 @@ ENDS = {
         run(main)
         ends()
         atexit.register(lambda: (globals().pop("stream"), gc.collect()))
-        """),
+        """, goes_on=False),
     "closed by atexit": End("""
         left = 0
         async def main():
@@ -288,7 +306,7 @@ ENDS = {
         run(main)
         ends()
         atexit.register(lambda: stream.close(linger=0))
-        """),
+        """, goes_on=False),
     "the context is terminated": End("""
         context = zmq.Context()
         async def main():
@@ -308,7 +326,7 @@ ENDS = {
         threading.Thread(target=run, args=(main,), daemon=True).start()
         begun.wait()
         ends()
-        """),
+        """, goes_on=False),
     "a thread that ends the context": End("""
         context = zmq.Context()
         class Server:
@@ -374,6 +392,7 @@ ENDS = {
         """),
     "pytest-asyncio": End("""
         import io, pathlib, tempfile, pytest
+        left = TIMES
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         class Loops(asyncio.DefaultEventLoopPolicy):
             new_event_loop = staticmethod(new_loop)
@@ -383,18 +402,19 @@ ENDS = {
             path.write_text(
                 "import __main__, pytest\\n"
                 "@pytest.mark.asyncio\\n"
-                "async def test():\\n"
+                f"@pytest.mark.parametrize('_', range({TIMES}))\\n"
+                "async def test(_):\\n"
                 "    stream = __main__.new_stream()\\n"
                 "    stream.on_recv(lambda message: stream)\\n"
             )
             options = ["-q", "-p", "no:cacheprovider", "-p", "no:warnings", "--rootdir", folder]
-            options += ["-p", "pytest_asyncio.plugin"]
+            options += ["-p", "pytest_asyncio.plugin", "-p", "no:faulthandler"]
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 status = pytest.main([*options, str(path)])
         ends()
         gc.collect()
         sys.exit(out.getvalue() if status else 0)
-        """, needs="pytest_asyncio"),
+        """, needs="pytest_asyncio", goes_on=False, many=True),
     "anyio": End("""
         import anyio
         async def main():
@@ -418,55 +438,67 @@ def possible(end, loop):
     return end.needs is None or importlib.util.find_spec(end.needs) is not None
 
 
+def times(end, rounds):
+    """How often it is done in a process, if it is to be done so often as a whole."""
+    return min(rounds, IN_A_PROCESS) if end.goes_on or end.many else 1
+
+
+def awake(pid):
+    """How long the process has run or waited for a processor, in seconds."""
+    with open(f"/proc/{pid}/schedstat") as file:
+        return sum(map(int, file.read().split()[:2])) / 1e9
+
+
 @dataclass
 class Child:
-    """A program that runs."""
+    """A process in which a program is run, or the same program several times."""
 
     name: str
     loop: str
     unsent: str
+    times: int
     pid: int
     reader: int
     stderr: int
     began: float = field(default_factory=time.monotonic)
 
-    def check(self, gone):
-        """What is wrong with its end, and for how long it slept there.
+    def __str__(self):
+        return f"{self.name}; loop {self.loop}; unsent: {self.unsent}"
 
-        The process has ended. What it awaited a processor for is no part of that time.
-        """
-        mark = [float(number) for number in os.read(self.reader, 1000).split()]
+    def slept(self, since, awake_then):
+        """How long it has slept since then. To wait for a processor is no sleep."""
+        return time.monotonic() - since - (awake(self.pid) - awake_then)
+
+    def ended(self):
+        """What is wrong with its end, and for how long it slept there. The process is a zombie."""
+        marks = [line.split() for line in os.read(self.reader, 1 << 16).splitlines()]
         os.close(self.reader)
-        with open(f"/proc/{self.pid}/schedstat") as file:
-            awake = sum(map(int, file.read().split()[:2]))
+        slept = self.slept(*map(float, marks[-1][:2])) if marks else 0.0
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.lseek(self.stderr, 0, os.SEEK_SET)
-        lines = os.read(self.stderr, 100_000).decode(errors="replace").splitlines()
+        lines = os.read(self.stderr, 1 << 20).decode(errors="replace").splitlines()
         os.close(self.stderr)
-        if gone - self.began > STUCK:
-            return f"stuck\n{os.linesep.join(lines)}", gone - self.began
-        warnings = sum(line.startswith("unclosed <") for line in lines)
+        left = sum(int(mark[2]) for mark in marks)
+        warned = sum(line.startswith("unclosed <") for line in lines)
         wrong = []
         if status != ENDS[self.name].status:
             wrong.append(f"status {status}")
-        if not mark:
-            return "\n".join(["it did not come to its end", *wrong, *lines]), 0.0
-        then, left, ran, waited, _ = mark
-        slept = gone - then - (awake - ran - waited) / 1e9
+        if len(marks) != (self.times if ENDS[self.name].goes_on else 1):
+            wrong.append(f"{len(marks)} ends")
         if slept > LONGEST:
-            wrong.append(f"it slept for {slept:.1f} s")
-        if warnings != left:
-            wrong.append(f"{warnings} warnings instead of {left:.0f}")
-        if warnings != len(lines):
+            wrong.append(f"slept for {slept:.1f} s")
+        if warned != left:
+            wrong.append(f"{warned} warnings instead of {left}")
+        if warned != len(lines):
             wrong.append("said more")
         return "\n".join([*wrong, *lines]) if wrong else None, slept
 
 
 class Server:
-    """Forks a child for each program, some at a time."""
+    """Forks a child for each process that is to be run, some at a time."""
 
-    def __init__(self, programs, jobs):
-        self.programs = programs  # an iterator of (name, loop, unsent)
+    def __init__(self, processes, jobs):
+        self.processes = processes  # an iterator of (name, loop, unsent, times)
         self.jobs = jobs
         self.selector = selectors.DefaultSelector()
         self.counts = collections.defaultdict(collections.Counter)
@@ -474,8 +506,8 @@ class Server:
 
     def run(self):
         """Run all programs. In a child: returns the program that is to be run there."""
-        for name, loop, unsent in self.programs:
-            program = self.fork(name, loop, unsent)
+        for process in self.processes:
+            program = self.fork(*process)
             if program is not None:
                 return program
             while len(self.selector.get_map()) >= self.jobs:
@@ -484,7 +516,7 @@ class Server:
             self.wait()
         return None
 
-    def fork(self, name, loop, unsent):
+    def fork(self, name, loop, unsent, times):
         reader, writer = os.pipe()
         with tempfile.TemporaryFile() as file:
             stderr = os.dup(file.fileno())
@@ -493,32 +525,39 @@ class Server:
             self.selector.close()
             os.dup2(stderr, 2)
             os.dup2(os.open(os.devnull, os.O_RDWR), 1)
-            head = HEAD.format(loop=loop, unsent=unsent, writer=writer)
-            return compile(head + textwrap.dedent(ENDS[name].program), name, "exec")
+            text = HEAD.format(
+                loop=loop, unsent=unsent, times=times, writer=writer, longest=LONGEST
+            )
+            program = textwrap.dedent(ENDS[name].program)
+            if ENDS[name].goes_on:
+                program += "go_on()\n"
+                text += "for _ in range(TIMES):\n"
+                program = textwrap.indent(program, "    ")
+            return compile(text + program, name, "exec")
         os.close(writer)
-        child = Child(name, loop, unsent, pid, reader, stderr)
-        # what the child writes waits; the end of the pipe, and nothing else, is the child's end
+        child = Child(name, loop, unsent, times, pid, reader, stderr)
         self.selector.register(os.pidfd_open(pid), selectors.EVENT_READ, child)
         return None
 
     def wait(self):
-        ready = self.selector.select(1)
-        gone = time.monotonic()
+        ready = {key.fd for key, _ in self.selector.select(1)}
         for key in list(self.selector.get_map().values()):
-            if (key, selectors.EVENT_READ) in ready:
-                self.selector.unregister(key.fileobj)
-                os.close(key.fileobj)
-                self.note(key.data, *key.data.check(gone))
-            elif gone - key.data.began > STUCK:
-                os.kill(key.data.pid, signal.SIGABRT)
+            child = key.data
+            if key.fd in ready:
+                self.selector.unregister(key.fd)
+                os.close(key.fd)
+                self.note(child, *child.ended())
+            elif child.slept(child.began, 0) > STUCK + LONGEST * child.times:
+                self.counts[child.name]["stuck"] += 1
+                os.kill(child.pid, signal.SIGABRT)
 
-    def note(self, child, wrong, took):
+    def note(self, child, wrong, slept):
         counts = self.counts[child.name]
-        counts["rounds"] += 1
-        self.longest[child.name] = max(self.longest[child.name], took)
+        counts["rounds"] += child.times
+        self.longest[child.name] = max(self.longest[child.name], slept)
         if wrong:
-            counts["stuck" if wrong.startswith("stuck") else "wrong"] += 1
-            print(f"{child.name}; loop {child.loop}; unsent: {child.unsent}: {wrong}", flush=True)
+            counts["wrong"] += 1
+            print(f"{child}: {wrong}", flush=True)
 
     def report(self):
         """Print a table. Returns the exit status."""
@@ -532,25 +571,27 @@ class Server:
         return int(any(counts["stuck"] + counts["wrong"] for counts in self.counts.values()))
 
 
-def programs(names, rounds, loops):
-    """`rounds` of each end, which take turns through the loops and through what is unsent."""
-    for number in range(rounds):
+def processes(names, rounds, loops):
+    """At least `rounds` of each end on each loop, in turns with what is unsent."""
+    for loop in loops:
+        if loop == "tornado":
+            importlib.import_module("tornado.ioloop")  # not before: streams notice that it is there
         for name in names:
-            usable = [loop for loop in loops if possible(ENDS[name], loop)]
-            if usable:
-                unsent = UNSENT[number // len(usable) % len(UNSENT)]
-                yield name, usable[number % len(usable)], unsent
+            if possible(ENDS[name], loop):
+                often = times(ENDS[name], -(-rounds // len(UNSENT)))
+                for number in range(-(-rounds // often)):
+                    yield name, loop, UNSENT[number % len(UNSENT)], often
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ends", nargs="*", metavar="end", help=", ".join(ENDS))
-    parser.add_argument("--rounds", type=int, default=15, help="of each end; 15: all loops once")
+    parser.add_argument("--rounds", type=int, default=3, help="of each end on each loop; 3")
     parser.add_argument("--loop", action="append", choices=LOOPS)
-    parser.add_argument("--jobs", type=int, default=4, help="programs at a time; 4")
+    parser.add_argument("--jobs", type=int, default=4, help="processes at a time; 4")
     options = parser.parse_args()
     server = Server(
-        programs(options.ends or ENDS, options.rounds, options.loop or LOOPS), options.jobs
+        processes(options.ends or ENDS, options.rounds, options.loop or LOOPS), options.jobs
     )
     program = server.run()
     if program is not None:
