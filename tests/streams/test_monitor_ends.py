@@ -420,9 +420,10 @@ class Ends:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_ends(backend, seed):
+    """In several children, because each is limited in time: what stalls a machine adds up."""
+
     def act(backend):
-        chance = random.Random(seed)
-        for _ in range(15):
+        for _ in range(3):
             ends = Ends(backend, chance)
             often = [ends.open, ends.flood, ends.replace, ends.close, ends.close_socket, ends.run]
             seldom = [ends.forget, ends.terminate, ends.close_loop]
@@ -436,7 +437,9 @@ def test_random_ends(backend, seed):
             socket.close()
         reader_ends(backend)
 
-    in_child(backend, act)
+    for part in range(5):
+        chance = random.Random(f"{seed}-{part}")
+        in_child(backend, act)
 
 
 # -- nothing is left ---------------------------------------------------------------------------
