@@ -77,5 +77,10 @@ include "core/waiters.pyx"     # coroutines that wait, and how they take turns w
 include "core/close.pyx"       # the end of a stream
 include "core/stream.pyx"      # the class: hooks of the reactor, and the public face
 
+# asynchronous sockets, on the same machinery
+include "core/socket_waiters.pyx"  # receives, sends and polls that wait, as futures
+include "core/socket_stream.pyx"   # the stream inside such a socket
+include "core/socket_calls.pyx"    # its methods, for each message
+
 # beside streams
 include "core/handler.pyx"     # IOLoop.add_handler() for a ZeroMQ socket

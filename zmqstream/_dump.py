@@ -93,7 +93,8 @@ def table_of(reactor: _core.Reactor) -> Table:
 def row_of(stream: _core.Stream) -> Row:
     socket, state, endpoint = stream._where()
     stats = StreamStats(*stream._stats())
-    receives = "yes" if stream.receiving() else "no"
+    waiting = stream._waiting()
+    receives = f"{waiting} wait" if waiting else "yes" if stream.receiving() else "no"
     counts = {heading: getattr(stats, field) for heading, field in COUNTS.items()}
     return Row(socket, endpoint or "-", state, receives, counts, id(stream))
 

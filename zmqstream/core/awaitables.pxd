@@ -2,6 +2,8 @@ cdef enum Kind:                 # what an AwaitedMessage results in
     MESSAGE                     # a message, of recv_multipart()
     FRAME                       # its only frame, of recv()
     ITEM                        # a message of an `async for`, which ends with the stream
+    PART                        # one frame, of an asynchronous socket's recv()
+    INTO                        # the size of one frame, of its recv_into()
 
 
 cdef class Awaited:
@@ -26,7 +28,6 @@ cdef class AwaitedLevel(Awaited):
     cdef bint empty             # until nothing is queued, not until there is room
 
 
-@cython.final
 cdef class AwaitedSend(Awaited):
     cdef Delivery delivery      # of the message, as long as it is queued
     cdef bint reported          # the outcome is known:
@@ -40,7 +41,6 @@ cdef class AwaitedSend(Awaited):
     cdef int complain(self) except -1
 
 
-@cython.final
 cdef class AwaitedMessage(Awaited):
     cdef Kind kind
     cdef bint copy              # bytes rather than Frames
@@ -49,6 +49,8 @@ cdef class AwaitedMessage(Awaited):
     cdef object timer           # the TimerHandle of _on_timeout(), or None
     cdef bint timed_out
 
-    cdef object stand_in_line(self, bint yielding)
+    cdef object take(self, Ending *ending)
+    cdef object stand_in_line(self, bint yielding, Ending ending)
     cdef int limit_wait(self) except -1
-    cdef object received(self, list message)
+    cdef object received(self, object message)
+    cdef int failed(self, object error) except -1

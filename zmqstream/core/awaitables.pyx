@@ -134,7 +134,6 @@ cdef class AwaitedLevel(Awaited):
         return 0
 
 
-@cython.final
 cdef class AwaitedSend(Awaited):
     """Until libzmq has a message, or has refused it."""
 
@@ -187,24 +186,24 @@ cdef class AwaitedSend(Awaited):
         return self.complain()
 
 
-@cython.final
 cdef class AwaitedMessage(Awaited):
     """Until there is a message."""
 
     cdef object step(self):
         cdef Stream stream = self.stream
         cdef Waiters waiters = waiters_of(stream)
-        cdef list message
+        cdef Ending ending = DRAINED
+        cdef object message
         if self.ended:
             raise awaited_twice()
         if not self.waiting:
             check_receivable(stream, self.kind)
             if waiters.receivers:
-                return self.stand_in_line(False)
+                return self.stand_in_line(False, DRAINED)
             if budget_spend(&waiters.fairness):
                 check_running(stream)  # before the loop is asked for anything
                 if must_yield(stream):
-                    return self.stand_in_line(True)
+                    return self.stand_in_line(True, DRAINED)
         elif stream.state == CLOSED or stream.closing:
             self.waiting = False
             self.abandon()
@@ -220,16 +219,24 @@ cdef class AwaitedMessage(Awaited):
                 stream.touch()
             if self.waiting and len(waiters.receivers) > 1:
                 stream.reactor.enqueue(stream)
-            message = receive_one(stream, self.copy)
+            message = self.take(&ending)
             if message is None:
-                return self.stand_in_line(False)
-        except BaseException:
+                return self.stand_in_line(False, ending)
+        except BaseException as error:
             self.ended = True
-            self.abandon()  # who failed must not stand in the way of others
+            self.failed(error)
             raise
         return self.received(message)
 
-    cdef object received(self, list message):
+    cdef object take(self, Ending *ending):
+        """What is awaited; None if there is none, and then `ending` is what finish() needs."""
+        return receive_one(self.stream, self.copy, True, False, ending)
+
+    cdef int failed(self, object error) except -1:
+        """A receiver that failed must not stand in the way of others."""
+        return self.abandon()
+
+    cdef object received(self, object message):
         self.ended = True
         if self.waiting:
             self.stream.waiters.leave(self)
@@ -239,9 +246,9 @@ cdef class AwaitedMessage(Awaited):
             return message
         if PyList_GET_SIZE(<PyObject *> message) != 1:
             raise MultipartMessageError(message)
-        return message[0]
+        return (<list> message)[0]
 
-    cdef object stand_in_line(self, bint yielding):
+    cdef object stand_in_line(self, bint yielding, Ending ending):
         """Wait for a message; or, with `yielding`, only until the loop has gone round once."""
         cdef Stream stream = self.stream
         cdef Waiters waiters = stream.waiters
@@ -254,7 +261,7 @@ cdef class AwaitedMessage(Awaited):
         if waiters.first() is self:
             waiters.wants_message = not yielding
             if not yielding:
-                stream.finish(DRAINED)
+                stream.finish(ending)
         return result
 
     cdef int limit_wait(self) except -1:

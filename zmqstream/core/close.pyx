@@ -77,6 +77,8 @@ cdef int close_socket(Stream self, object linger) except -1:
     if socket is None:
         return 0  # it has another owner: see left_open()
     self.py_socket = self.shadowed = None  # first: it may call us
+    if isinstance(self, SocketStream):
+        return (<SocketStream> self).close_owner(linger)
     try:
         if shadowed is not None:
             shadowed.close(linger)  # it has readers and futures of its own to end

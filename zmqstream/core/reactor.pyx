@@ -54,6 +54,20 @@ def live_reactors():
     return [reactor for reactor in found if reactor is not None and (<Reactor> reactor).state == LOOP_OPEN]
 
 
+cdef extern from "running_loop.h":
+    PyObject *zs_running_loop(object key) noexcept
+
+cdef str RUNNING_LOOP = "__asyncio_running_event_loop__"
+
+
+cdef bint runs_here(Reactor self) except -1:
+    """Whether this thread runs the loop now."""
+    return (
+        zs_running_loop(RUNNING_LOOP) is <PyObject *> self.loop
+        or asyncio._get_running_loop() is self.loop
+    )
+
+
 cdef class Reactor:
     def __cinit__(self, *args, **kwargs):
         global asyncio

@@ -13,7 +13,7 @@ cdef Socket origin_of(object socket):
 
 
 # libzmq's draft types whose sockets several threads may use. Their ZMQ_FD, once readable, stays so.
-cdef dict THREAD_SAFE_TYPES = {
+THREAD_SAFE_TYPES = {
     12: "SERVER", 13: "CLIENT", 14: "RADIO", 15: "DISH", 16: "GATHER", 17: "SCATTER", 19: "PEER",
     20: "CHANNEL",
 }

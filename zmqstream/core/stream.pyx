@@ -24,6 +24,7 @@ cdef class Stream(Source):
         try:
             self.reactor = reactor
             check_thread(self, "__init__")
+            take_over(self, socket, fd)
             open_sockets[id(self)] = (weakref.ref(self), socket if shadowed is None else shadowed)
             self.open_source(socket, origin_of(socket), fd, reactor)
         except BaseException:
@@ -54,6 +55,10 @@ cdef class Stream(Source):
             endpoint(self),
         )
 
+    def _waiting(self):
+        """How many receivers wait for a message."""
+        return 0 if self.waiters is None else len(self.waiters.receivers)
+
     # -- hooks of a source ----------------------------------------------------------------------
 
     cdef int turn(self) except -1:
@@ -80,8 +85,10 @@ cdef class Stream(Source):
         cdef int interest = POLLOUT if self.out.ring.count else 0
         if self.receiver is not None and not receiver_is_full(self):
             interest |= POLLIN
-        elif self.waiters is not None and self.waiters.wants_message:
-            interest |= POLLIN
+        if self.waiters is not None:
+            interest |= self.waiters.poll_mask
+            if self.waiters.wants_message:
+                interest |= POLLIN
         return interest
 
     cdef int effective_interest(self, int events) except -1:
@@ -91,7 +98,9 @@ cdef class Stream(Source):
         interest = self.interest()
         if events & interest & POLLOUT:
             shows_pollout(self)
-        return interest & ~POLLOUT if self.write == POLLED else interest
+        if self.write == POLLED and not (self.waiters is not None and self.waiters.poll_mask & POLLOUT):
+            interest &= ~POLLOUT
+        return interest
 
     cdef bint has_work(self) noexcept:
         # POLLOUT does not tell what would fail: of a REQ or REP out of turn, to no peer of a ROUTER.
@@ -650,6 +659,7 @@ cdef class Stream(Source):
         set_receiver(self, None, True, False, 0, None)
         self.closing = True
         waiters_of(self).closing_tasks.add(task)
+        end_socket_waiters(self)
         wake_futures(self, self.waiters.take_receivers())
 
     def _end_close(self, task):

@@ -29,6 +29,8 @@ cdef int take_turn(Stream self, Budget *budget) except -1:
         unfinished = send_parked(self, &half)
     if self.maybe_readable and self.receiver is not None and not receiver_is_full(self):
         ending = receive_turn(self, budget)
+    elif self.waiters is not None and (self.waiters.poll_mask or self.waiters.wants_message):
+        ending = serve_sockets(self, budget)
     if ending != MORE and self.out.ring.count and self.write == TO_TRY:
         ending = MORE if send_queued(self, budget) else LOOK
     return MORE if unfinished and self.out.parked_count else ending

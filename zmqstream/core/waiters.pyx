@@ -15,6 +15,7 @@ cdef class Waiters:
         self.receivers = deque()
         self.room_waiters = []
         self.empty_waiters = []
+        self.pollers = []
         self.closing_tasks = set()
 
     cpdef AwaitedMessage first(self):
@@ -37,6 +38,13 @@ cdef class Waiters:
             self.wants_message = len(self.receivers) > 0
         return 0
 
+    cdef int count_polled(self) except -1:
+        """A poller came or went."""
+        self.poll_mask = 0
+        for poller in self.pollers:
+            self.poll_mask |= (<PollWaiter> poller).mask
+        return 0
+
     cpdef list take_receivers(self):
         """The futures of all receivers, which stand in line no longer."""
         cdef AwaitedMessage receiver
@@ -55,9 +63,15 @@ cdef Waiters waiters_of(Stream self):
 
 
 cdef int wake_receiver(Stream self) except -1:
-    """Wake the receiver whose turn it is: it wants no events any more, but runs."""
-    self.waiters.wants_message = False
-    return self.reactor.wake_future(self.waiters.first().future)
+    """Wake the receiver whose turn it is: it wants no events any more, but runs.
+
+    A receiver that no task awaits is not woken: the next turn receives for it.
+    """
+    cdef AwaitedMessage first = self.waiters.first()
+    if first.future is not None:
+        self.waiters.wants_message = False
+        self.reactor.wake_future(first.future)
+    return 0
 
 
 cdef int wake_futures(Stream self, list futures) except -1:
@@ -71,6 +85,7 @@ cdef int wake_futures(Stream self, list futures) except -1:
 cdef int wake_all(Stream self) except -1:
     """The stream has been closed: let all coroutines go on, and see that."""
     if self.waiters is not None:
+        end_socket_waiters(self)
         wake_futures(self, self.waiters.take_receivers())
         wake_futures(self, self.waiters.room_waiters)
         wake_futures(self, self.waiters.empty_waiters)
@@ -100,10 +115,80 @@ cdef bint must_yield(Stream self) except -1:
 
 cdef int check_running(Stream self) except -1:
     """Raise unless the stream's own event loop runs."""
-    if asyncio._get_running_loop() is not self.reactor.loop:
+    if not runs_here(self.reactor):
         check_usable(self)
         raise RuntimeError("a stream can only be awaited in its own event loop")
     return 0
+
+
+# -- one message, for a coroutine ---------------------------------------------------------------------
+
+cdef int check_receivable(Stream self, Kind kind) except -1:
+    """Raise if no coroutine can receive."""
+    if self.state >= CLOSED or self.handle() is NULL:
+        if self.close_reason is not None:
+            raise self.close_reason
+        if kind == ITEM and self.state == CLOSED and self.reactor is not None:
+            raise StopAsyncIteration
+        check_usable(self)
+    if self.closing:
+        if kind == ITEM:
+            raise StopAsyncIteration
+        raise OSError("Stream is closed: aclose() has begun")
+    if self.receiver is not None:
+        raise RuntimeError(
+            f"{self!r} has a receive callback; await its messages, or have them given to it, not both")
+    if self.runner.debug:
+        check_thread(self, "recv")
+    return 0
+
+
+cdef object receive_one(Stream self, bint copy, bint whole, bint out_of_turn, Ending *ending):
+    """A message that is there, or one frame if not `whole`; None if there is none.
+
+    `out_of_turn`: a REQ or REP that must send first is one that has nothing yet.
+    """
+    cdef zmq_msg_t msg
+    cdef int size
+    cdef object message
+    lib.msg_init(&msg)
+    zs_count(ZS_MSGS, 1)
+    try:
+        while True:
+            size = receive(self, &msg)
+            if size >= 0:
+                break
+            if size == -EAGAIN:
+                ending[0] = DRAINED
+                return None
+            if size == -EFSM and (out_of_turn or self.out.queued):
+                ending[0] = LOOK
+                return None
+            if size == -EINTR:
+                PyErr_CheckSignals()
+                check_process(self)
+                continue
+            if size == -ETERM or size == -ENOTSOCK:
+                self.on_socket_error(-size)
+                if size == -ENOTSOCK:
+                    check_open(self)
+            raise zmq_error(-size)
+        zs_count(ZS_GIVEN_UP, 1)  # until it is whole
+        message = whole_message(self, &msg, size, copy) if whole else one_frame(self, &msg, size, copy)
+        zs_count(ZS_GIVEN_UP, -1)
+        zs_count(ZS_DELIVERED, 1)
+        return message
+    finally:
+        lib.msg_close(&msg)
+        zs_count(ZS_MSGS, -1)
+
+
+cdef object one_frame(Stream self, zmq_msg_t *msg, int size, bint copy):
+    """The frame in `msg`, of which others of its message may follow."""
+    cdef bint more = lib.msg_more(msg)
+    self.counts.messages_in -= more  # a message counts with its last frame
+    self.counts.bytes_in += lib.msg_size(msg)
+    return bytes_in(msg, size) if copy else frame_in(msg, more)
 
 
 # -- what is awaited ----------------------------------------------------------------------------------
