@@ -29,7 +29,7 @@ TEXT_HEADINGS = ("socket", "endpoint", "state", "receives")
 
 
 class Row(NamedTuple):
-    """One stream. `counts` are the values of COUNTS; `key` tells streams apart."""
+    """One stream. `counts` are the values of COUNTS; `key` identifies the stream."""
 
     socket: str
     endpoint: str

@@ -3,7 +3,7 @@
 A thread listens at a Unix socket. Each connection gets one JSON document, and is closed. The thread
 reads counters that exist anyway, so programs pay only while somebody looks.
 
-The socket is in a folder of the user, which nobody else can enter:
+The socket is in a folder that only the user can enter:
 
 - `$XDG_RUNTIME_DIR/zmqstream`, if that variable is set and names a folder;
 - else `zmqstream-UID` in the folder for temporary files. Other users can create files there, so the
