@@ -255,8 +255,6 @@ def test_a_loop_run_inside_a_callback(backend, spinning):
     """As nest_asyncio and old Jupyter kernels do: the stream goes on inside."""
     if backend.name == "uvloop":
         pytest.skip("a loop of uvloop's refuses to run inside of itself")
-    if not backend.at_home:
-        pytest.skip("a guest runs in a handle of the loop, and asyncio enters that only once")
     socket, peer = backend.pair()
     stream = backend.stream(socket)
     got, ended = backend.recorder(), backend.recorder()

@@ -95,16 +95,21 @@ def in_thread(function):
 
 
 def run_inside(backend, coroutine):
-    """Run the loop inside a callback of its own, as old Jupyter kernels do."""
-    loop, current = backend.loop, asyncio.events._get_running_loop()
+    """Run the loop inside a callback of its own, as nest_asyncio does."""
+    loop = backend.loop
     task = loop.create_task(asyncio.wait_for(coroutine, 10))
     outer = asyncio.tasks._current_tasks.pop(loop, None)
-    thread, loop._thread_id = loop._thread_id, None
-    asyncio.events._set_running_loop(None)
+    queued = len(loop._ready)
     try:
-        return loop.run_until_complete(task)
+        while not task.done():
+            loop._run_once()
+            if loop._stopping:
+                loop._stopping = False
+                raise RuntimeError("the loop was stopped")
+        return task.result()
     finally:
-        asyncio.events._set_running_loop(current)
-        loop._thread_id = thread
+        # the outer loop counted its queue before it ran what is in it, and expects as many
+        for _ in range(queued - len(loop._ready)):
+            loop.call_soon(lambda: None)
         if outer is not None:
             asyncio.tasks._current_tasks[loop] = outer

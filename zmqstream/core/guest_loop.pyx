@@ -1,9 +1,12 @@
-# The reactor of a loop whose selector cannot be replaced, as uvloop's: there it is a guest.
+# The reactor of a loop that cannot be made ours: there it is a guest.
 #
 # An epoll descriptor can itself be polled: the loop gets it as its one reader, however many sources
 # there are. Where there is no epoll, every source is a reader of its own.
 #
-# - A guest has at most one callback scheduled on its loop: `sleeping` is False while it is.
+# - A guest has at most one callback scheduled on its loop.
+# - The loop may run inside a callback, as with nest_asyncio. A reader can be called again there only if
+#   its context is not entered, so a pass leaves that context. And who becomes ready wakes the loop even
+#   during a pass, once a loop is known to do so; before, it waits for the timer.
 # - User code anywhere on this loop may have touched raw sockets, and a guest cannot know whether it
 #   did. So it sweeps by a timer, once in SWEEP_NS, for as long as there are sources.
 
@@ -116,11 +119,13 @@ cdef class GuestReactor(Reactor):
         """Have dispatch() called soon, once, however many sources become ready until then."""
         if self.state != LOOP_OPEN or self.loop.is_closed():
             return 0
-        self.sleeping = False  # first: the loop's thread may run _on_call() before we go on
+        if self.scheduled:
+            return 0
+        self.scheduled = True  # first: the loop's thread may run _on_call() before we go on
         try:
             self.call_soon(self._on_call, ())
         except BaseException:
-            self.sleeping = True
+            self.scheduled = False
             raise
         return 0
 
@@ -138,7 +143,7 @@ cdef class GuestReactor(Reactor):
             self.dispatch()
 
     def _on_call(self):
-        self.sleeping = True
+        self.scheduled = False
         self.dispatch()
 
     def _on_timer(self):
@@ -176,7 +181,6 @@ cdef class GuestReactor(Reactor):
 
     cdef int dispatch(self) except -1:
         """Poll without waiting, give turns, and have the rest called soon."""
-        cdef bint scheduled = not self.sleeping
         cdef bint reported = self.reported
         cdef Source outer = self.current
         self.reported = False
@@ -184,7 +188,8 @@ cdef class GuestReactor(Reactor):
             return 0
         self.thread = zs_thread()
         self.sweeper.epoch += 1  # the loop ran other handles
-        self.sleeping = False
+        self.nests = self.nests or outer is not None
+        self.sleeping = self.nests
         self.current = None  # a loop inside a callback is a loop like any other
         try:
             self.start_next_pass()
@@ -197,13 +202,27 @@ cdef class GuestReactor(Reactor):
             self.dispatch_nested(outer)
             self.sweeper.sweep_touched()
             if self.ready.first is not NULL:
-                self.run_pass()
+                self.run_pass_outside()
         finally:
             self.current = outer
-            if not scheduled:
-                self.sleeping = True
-                if self.attached and (
-                    self.ready.first is not NULL or self.sweeper.touched or self.has_posted
-                ):
-                    self.wake()
+            self.sleeping = True
+            if self.attached and (
+                self.ready.first is not NULL or self.sweeper.touched or self.has_posted
+            ):
+                self.wake()
         return 0
+
+    cdef int run_pass_outside(self) except -1:
+        """Run a pass outside of the context in which the loop has called us."""
+        cdef PyObject *entered = zs_context()
+        cdef object context
+        if is_too_deep():
+            self.loop.stop()  # the innermost of its runs: run_pass() raises
+        if entered is NULL:
+            return self.run_pass()
+        context = <object> entered
+        PyContext_Exit(context)
+        try:
+            return self.run_pass()
+        finally:
+            PyContext_Enter(context)

@@ -6,6 +6,7 @@ cdef extern from "platform.h" nogil:
     int64_t zs_now()
     uintptr_t zs_thread()
     int zs_stack_left()
+    PyObject *zs_context()
     bint zs_is_finalizing()
     int zs_epoll_create()
     int zs_epoll_add(int epfd, int fd)

@@ -73,6 +73,10 @@ static inline int zs_stack_left (void)
 #endif
 }
 
+/* --- the contextvars context that this thread is in; NULL: none ---------------------- */
+
+static inline PyObject *zs_context (void) { return PyThreadState_Get ()->context; }
+
 /* --- whether the interpreter ends: modules and classes may have gone ----------------- */
 
 static inline int zs_is_finalizing (void)
