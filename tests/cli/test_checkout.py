@@ -158,3 +158,65 @@ def test_without_a_command():
     done = start(sys.executable, ROOT / "dev.py", cwd=ROOT)
     assert done.returncode == 1
     assert textwrap.dedent(done.stderr).startswith("Build zmqstream")
+
+
+# -- tools/release ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def release(tmp_path):
+    """Calls tools/release in a repository that has only what it looks at first."""
+    if os.name == "nt" or not shutil.which("git"):
+        pytest.skip("needs a Unix and git")
+    folder = tmp_path / "repository"
+    for name in ("tools", "zmqstream"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(ROOT / "tools" / "release", folder / "tools")
+    (folder / "zmqstream" / "__init__.py").write_text('__version__ = "1.2.0"\n')
+    (folder / "CHANGELOG.md").write_text("## 1.2.1 (2026-01-01)\n")
+
+    def git(*arguments):
+        identity = ["-c", "user.name=x", "-c", "user.email=x@localhost"]
+        done = start("git", *identity, *arguments, cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    def release(*arguments):
+        return start("bash", folder / "tools" / "release", *arguments, cwd=tmp_path)
+
+    release.folder = folder
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    git("tag", "v1.3.0")
+    return release
+
+
+class TestRelease:
+    @pytest.mark.parametrize(
+        "arguments", [[], ["--help"], ["--dry-run", "1.4.0", "more"], ["1.4.0", "--dry-run"]]
+    )
+    def test_usage(self, release, arguments):
+        done = release(*arguments)
+        assert done.returncode == 2
+        assert "tools/release --dry-run VERSION" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("version", "says"),
+        [
+            ("1.4", "1.4 is not a version such as 1.2.3 or 1.2.3rc1"),
+            ("v1.4.0", "v1.4.0 is not a version"),
+            ("1.3.0", "there is a tag v1.3.0 already"),
+            ("1.2.1", "CHANGELOG.md has version 1.2.1 already"),
+            ("1.1.9", "1.1.9 is older than 1.2.0, the version of the package"),
+        ],
+    )
+    def test_versions(self, release, version, says):
+        done = release("--dry-run", version)
+        assert done.returncode == 1
+        assert f"tools/release: {says}" in done.stderr
+
+    def test_what_is_not_committed(self, release):
+        (release.folder / "forgotten.py").touch()
+        done = release("--dry-run")
+        assert done.returncode == 1
+        assert "commit or remove first: ?? forgotten.py" in done.stderr

@@ -57,6 +57,11 @@ def folder(monkeypatch):
     monkeypatch.setenv("TMPDIR", str(path))
     monkeypatch.setattr(tempfile, "tempdir", str(path))
     yield path
+    if _top._server is not None:
+        _top._server.close()
+        _top._server.thread.join(TIMEOUT)
+        assert not _top._server.thread.is_alive()
+        _top._server = None
     shutil.rmtree(path)
 
 
@@ -64,11 +69,7 @@ def folder(monkeypatch):
 def served(folder):
     """The path of this process's socket."""
     zmqstream.allow_top()
-    yield _top._server.path
-    _top._server.close()
-    _top._server.thread.join(TIMEOUT)
-    assert not _top._server.thread.is_alive()
-    _top._server = None
+    return _top._server.path
 
 
 @contextlib.contextmanager
