@@ -20,6 +20,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from zmqstream import _core
 from zmqstream.stream import ZMQStream
 
 if TYPE_CHECKING:
@@ -39,11 +40,15 @@ _original: Any = None  # pyzmq's class, while ours is in its place
 def install() -> None:
     """Replace pyzmq's `zmq.eventloop.zmqstream.ZMQStream` by zmqstream's, in `zmq.eventloop` too.
 
+    From then on, send() raises no TypeError for a frame that is not bytes-like. Like pyzmq's class,
+    the stream reports the error later: to the message's callbacks and on_err(), or to the log.
+
     `zmq.green` keeps pyzmq's class. Idempotent. A RuntimeWarning names the modules that imported
     pyzmq's class before this call: they continue to use it.
     """
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+    _core.report_refusals(True)
     for name in (MODULE, PACKAGE):
         if name in sys.modules:
             _replace_class(sys.modules[name])
@@ -63,6 +68,7 @@ def uninstall() -> None:
     """Undo install(). Existing streams, and modules that have imported ZMQStream since install(),
     keep zmqstream's class."""
     global _original
+    _core.report_refusals(False)
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
     package = sys.modules.get(PACKAGE)

@@ -46,10 +46,6 @@ SUITES = (
         arguments=("tests",),
         needs=(*JUPYTER, "flaky==3.8.1", "ipyparallel==9.2.0", "matplotlib==3.11.2",
                "psutil==7.2.2", "pytest-cov==7.1.0", "trio==0.35.0"),
-        deviations={
-            "tests.test_kernel_direct::test_connect_request":
-                "sends a str as a frame: a TypeError at the call, which pyzmq logs later",
-        },
     ),
     Suite(
         name="jupyter_client",
@@ -57,11 +53,6 @@ SUITES = (
         files=("tests", "pyproject.toml"),
         arguments=("tests",),
         needs=(*JUPYTER, "pytest-jupyter[client]==0.11.0", "anyio==4.16.0", "msgpack==1.2.4"),
-        deviations={
-            f"tests.test_multikernelmanager.{name}::test_stream_on_recv":
-                "sends a dict as a frame and waits for ever: a TypeError at the call"
-            for name in ("TestKernelManager", "TestAsyncKernelManager")
-        },
     ),
     Suite(
         name="ipyparallel",

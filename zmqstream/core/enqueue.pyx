@@ -9,6 +9,17 @@ cdef extern from "Python.h":
 cdef PyThread_type_lock opening = PyThread_allocate_lock()
 
 
+# Whether a message with frames that cannot be sent is reported later, as pyzmq's class logs it, and not
+# raised at the call: while zmqstream.install() has put our class in the place of pyzmq's.
+cdef bint reports_refusals = False
+
+
+def report_refusals(bint reports):
+    """Report messages that cannot be sent, or raise their errors at the call."""
+    global reports_refusals
+    reports_refusals = reports
+
+
 @cython.final
 cdef class PartialMessage:
     """The parts that one thread has sent with SNDMORE, until the last one comes."""
@@ -38,12 +49,26 @@ cdef int send_message(
     check_callable(callback, "send")
     deadline = deadline_of(timeout, "send")
     trackers = []
-    frames = snapshot(message, self.sock, copy, track, trackers)
+    try:
+        frames = snapshot(message, self.sock, copy, track, trackers)
+    except (TypeError, ValueError) as error:
+        if not reports_refusals:
+            raise
+        return report_refusal(self, message, callback, error)
     tracker = tracker_of(trackers) if trackers else None
     if callback is not None or tracker is not None or deadline:
         delivery = Delivery(new_callback(callback, "on_send"), tracker, deadline)
     check_usable(self)  # again, because the snapshot may have run user code
     return send_frames(self, frames, flags, delivery)
+
+
+cdef int report_refusal(Stream self, object message, object callback, object error) except -1:
+    """Report soon, in the loop's thread, that `message` cannot be sent."""
+    cdef Delivery delivery = None
+    if callback is not None:
+        delivery = Delivery(new_callback(callback, "on_send"))
+    self.reactor.call_soon(self._report_refusal, (message, delivery, error))
+    return 0
 
 
 cdef inline int send_frames(Stream self, object frames, int flags, Delivery delivery) except -1:

@@ -162,6 +162,14 @@ cdef class Stream(Source):
         finally:
             self.finish(LOOK)
 
+    def _report_refusal(self, message, Delivery delivery, error):
+        self.counts.errors += 1
+        if self.state >= CLOSED:
+            _logger.error("%r: a message could not be sent: %s", self, error)
+        else:
+            report_outcome(
+                self, tuple(message) if type(message) is list else message, delivery, error, False)
+
     def _call_on_drain(self):
         self.drain_scheduled = False
         if self.drain_callback is not None:  # it is None when the stream has been closed
