@@ -250,6 +250,35 @@ def test_memory_in_close(backend):
 
 
 @memory
+def test_memory_in_close_while_coroutines_wait(backend):
+    """The next close() wakes them. asyncio may have lost the one whose call failed."""
+
+    def child():
+        place = Backend(backend.name)
+        for n in range(LIMIT):
+            stream, _ = place.stalled(high=1)
+            for _ in range(5):
+                stream.send(b"x")
+
+            async def wait(stream=stream):
+                awaited = (stream.recv(), stream.recv(), stream.drain(), stream.drain(),
+                           stream.asend(b"x"), stream.asend(b"x"))  # fmt: skip
+                tasks = [asyncio.ensure_future(each) for each in awaited]
+                await asyncio.sleep(0)
+                return tasks
+
+            tasks = place.run(wait())
+            failures = error_of(stream.close, n) is not None
+            stream.close()
+            place.run_until(lambda: sum(task.done() for task in tasks) >= 6 - failures)  # noqa: B023
+            if not failures:
+                return n
+        raise AssertionError("an allocation fails every time")
+
+    assert fork(child).result() > 0
+
+
+@memory
 @pytest.mark.parametrize("others", [0, 7])
 def test_memory_in_making_a_stream(backend, others):
     """What could not be made can be made again."""

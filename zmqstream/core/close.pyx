@@ -21,9 +21,7 @@ cdef int close_stream(Stream self, object linger, bint drain) except -1:
     finally:
         try:
             self.reactor.remove(self)
-            end_deliveries(self)
-            end_flow(self)
-            wake_all(self)
+            end_waits(self)
             self.runner.cancel_bounded()
             if self._monitor is not None:
                 self._monitor.close()
@@ -46,7 +44,6 @@ cdef int hand_over_all(Stream self, bint drain) except -1:
 cdef int close_for_good(Stream self, object linger) except -1:
     """Release what it holds, close the socket, and tell the user."""
     cdef Callback callback = self.close_callback
-    self.out.clear()
     self.parts = None
     self.sock = self.origin = None
     self._monitor = None
@@ -67,8 +64,18 @@ cdef int close_again(Stream self, object linger) except -1:
     """Do what failed the first time."""
     if self.index >= 0:
         self.reactor.remove(self)
+    end_waits(self)
     if self.py_socket is not None:
         close_socket(self, linger)
+    return 0
+
+
+cdef int end_waits(Stream self) except -1:
+    """Wake all that wait for the stream. What raises here is done by the next close()."""
+    end_deliveries(self)
+    self.out.clear()
+    end_flow(self)
+    wake_all(self)
     return 0
 
 
@@ -187,7 +194,7 @@ cdef int end_deliveries(Stream self) except -1:
     cdef Delivery delivery
     for ring in [*(self.out.parked or {}).values(), self.out.ring]:
         for delivery in ring.deliveries or ():
-            if delivery.ring is ring and delivery.awaited is not None:
+            if delivery.ring is ring and delivery.awaited is not None and not delivery.awaited.reported:
                 delivery.awaited.report(not_handed_over(), None)
     return 0
 

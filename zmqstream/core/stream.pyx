@@ -668,7 +668,7 @@ cdef class Stream(Source):
         self.closing = True
         waiters_of(self).closing_tasks.add(task)
         end_socket_waiters(self)
-        wake_futures(self, self.waiters.take_receivers())
+        wake_receivers(self)
 
     def _end_close(self, task):
         """The aclose() in `task` has ended."""

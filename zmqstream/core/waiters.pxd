@@ -13,5 +13,4 @@ cdef class Waiters:
     cpdef AwaitedMessage first(self)
     cpdef int join(self, AwaitedMessage receiver) except -1
     cpdef int leave(self, AwaitedMessage receiver) except -1
-    cpdef list take_receivers(self)
     cdef int count_polled(self) except -1

@@ -45,14 +45,6 @@ cdef class Waiters:
             self.poll_mask |= (<PollWaiter> poller).mask
         return 0
 
-    cpdef list take_receivers(self):
-        """The futures of all receivers, which stand in line no longer."""
-        cdef AwaitedMessage receiver
-        cdef list futures = [receiver.future for receiver in self.receivers if receiver.future is not None]
-        self.receivers.clear()
-        self.wants_message = False
-        return futures
-
 
 cdef Waiters waiters_of(Stream self):
     """A stream's, which has none before it is awaited."""
@@ -82,11 +74,24 @@ cdef int wake_futures(Stream self, list futures) except -1:
     return 0
 
 
+cdef int wake_receivers(Stream self) except -1:
+    """Wake all coroutines that wait for a message: there will be none."""
+    cdef AwaitedMessage receiver
+    cdef Waiters waiters = self.waiters
+    waiters.wants_message = False
+    while waiters.receivers:
+        receiver = waiters.receivers[0]
+        if receiver.future is not None:
+            self.reactor.wake_future(receiver.future)
+        waiters.receivers.popleft()  # no sooner, likewise
+    return 0
+
+
 cdef int wake_all(Stream self) except -1:
     """The stream has been closed: let all coroutines go on, and see that."""
     if self.waiters is not None:
         end_socket_waiters(self)
-        wake_futures(self, self.waiters.take_receivers())
+        wake_receivers(self)
         wake_futures(self, self.waiters.room_waiters)
         wake_futures(self, self.waiters.empty_waiters)
     return 0
