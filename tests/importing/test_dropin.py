@@ -532,3 +532,82 @@ def test_methods_of_the_socket_can_be_replaced():
     stream.close()
     loop.close()
     context.term()
+
+
+# -- zmq.asyncio -----------------------------------------------------------------------------------
+
+ASYNC_PROGRAM = """
+import sys
+import zmq.asyncio
+from zmq.asyncio import Context, Poller, Socket
+print(*sorted({cls.__module__ for cls in (Context, Poller, Socket)}), *sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import zmq.asyncio", "import zmq.auth.asyncio"])
+def test_install_asyncio(first):
+    script(f"""
+        {first}
+        import zmqstream
+        zmqstream.install(asyncio=True)
+        zmqstream.install()
+        import zmq, zmq.asyncio, zmqstream.asyncio
+        import zmq.auth.asyncio as auth
+        for name in ("Context", "Socket", "Poller"):
+            assert getattr(zmq.asyncio, name) is getattr(zmqstream.asyncio, name)
+        assert auth.Poller is zmqstream.asyncio.Poller
+        with zmq.asyncio.Context() as context, context.socket(zmq.PULL) as socket:
+            assert type(socket) is zmqstream.asyncio.Socket
+        zmqstream.uninstall()
+        zmqstream.uninstall()
+        for name in ("Context", "Socket", "Poller"):
+            assert getattr(zmq.asyncio, name).__module__ == "zmq.asyncio"
+        assert auth.Poller is zmq.asyncio.Poller
+        with zmq.asyncio.Context() as context, context.socket(zmq.PULL) as socket:
+            assert type(socket) is zmq.asyncio.Socket
+    """)
+
+
+def test_install_leaves_asyncio_alone():
+    script("""
+        import zmqstream
+        zmqstream.install()
+        import zmq.asyncio
+        assert zmq.asyncio.Socket.__module__ == "zmq.asyncio"
+    """)
+
+
+def test_install_asyncio_too_late():
+    script("""
+        import types, sys, warnings
+        import zmq.asyncio, zmqstream
+
+        late = sys.modules["late"] = types.ModuleType("late")
+        late.Poller = zmq.asyncio.Poller
+
+        class Subclass(zmq.asyncio.Socket):
+            pass
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            zmqstream.install(asyncio=True)
+        texts = [str(each.message).partition(";")[0] for each in caught]
+        told = sorted(text.rpartition("pyzmq's ")[2] for text in texts)
+        assert told == ["Poller: late", "Socket: __main__.Subclass"], told
+    """)
+
+
+def test_run_asyncio(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(ASYNC_PROGRAM)
+    ours, theirs = "zmqstream.asyncio", "zmq.asyncio"
+    run = ("-m", "zmqstream", "run")
+    assert python(*run, "--asyncio", program, "a").stdout.split() == [ours, "a"]
+    assert python(*run, "--asyncio", "-m", "program", cwd=tmp_path).stdout.split() == [ours]
+    assert python(*run, program).stdout.split() == [theirs]
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        f"import subprocess, sys\nsubprocess.run([sys.executable, {str(program)!r}], check=True)\n"
+    )
+    assert python(*run, "--asyncio", parent).stdout.split() == [ours]
+    assert python(*run, "--asyncio", check=False).returncode == 2

@@ -20,6 +20,7 @@ Run a program that uses pyzmq's ZMQStream, with zmqstream's ZMQStream in its pla
     {prog} run -m MODULE [ARGS...]     like python -m MODULE ARGS
     {prog} run SCRIPT.py [ARGS...]     like python SCRIPT.py ARGS
     {prog} run COMMAND [ARGS...]       like COMMAND ARGS: a command of your PATH, or a path
+    {prog} run --asyncio ...           also replace the Context, Socket and Poller of zmq.asyncio
 
 This Python runs files that end in .py, .pyw or .pyz, files that name this Python in their first
 line, and folders with a __main__.py, which must be given with a slash. Other programs are executed
@@ -42,6 +43,12 @@ def take_over(arguments: list[str]) -> NoReturn:
     flags = sys.flags
     if flags.isolated or flags.ignore_environment or flags.no_site:
         fail("run needs PYTHONPATH and site: start Python without -I, -E and -S")
+    variables = {}
+    if arguments[0] == "--asyncio":
+        variables["ZMQSTREAM_ASYNCIO"] = "1"
+        arguments = arguments[1:]
+        if not arguments:
+            fail("run --asyncio: the program is missing")
     first = arguments[0]
     if first == "-m":
         if len(arguments) < 2:
@@ -52,7 +59,7 @@ def take_over(arguments: list[str]) -> NoReturn:
     else:
         command = [*program(first), *arguments[1:]]
     paths = [str(STARTUP), *filter(None, [os.environ.get("PYTHONPATH")])]
-    execute(command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    execute(command, {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(paths)})
 
 
 def program(name: str) -> list[str]:

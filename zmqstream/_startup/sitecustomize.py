@@ -12,6 +12,7 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ASYNCIO = "ZMQSTREAM_ASYNCIO"  # set by `run --asyncio`: replace zmq.asyncio's classes too
 
 
 class InstallFirst:
@@ -19,7 +20,11 @@ class InstallFirst:
 
     @classmethod
     def find_spec(cls, fullname, path, target=None):
-        if fullname != "zmq.eventloop" and not fullname.startswith("zmq.eventloop."):
+        if (
+            fullname != "zmq.eventloop"
+            and not fullname.startswith("zmq.eventloop.")
+            and not (fullname == "zmq.asyncio" and os.environ.get(ASYNCIO))
+        ):
             return None
         for finder in sys.meta_path[sys.meta_path.index(cls) + 1 :]:
             if not hasattr(finder, "find_spec"):
@@ -66,6 +71,8 @@ def _find_install():
             stacklevel=2,
         )
         return lambda: None
+    if os.environ.get(ASYNCIO):
+        return lambda: zmqstream.install(asyncio=True)
     return zmqstream.install
 
 
