@@ -25,6 +25,7 @@ OURS = "zmqstream"
 BLOCKING = "pyzmq blocking"
 STREAM = "pyzmq ZMQStream"
 OURS_AWAITED = f"{OURS}, awaited"
+OURS_ASYNC = f"{OURS}.asyncio"
 ASYNC = "zmq.asyncio"
 AIOZMQ = "aiozmq"
 PYOMQ = "pyomq blocking"
@@ -297,6 +298,15 @@ class Awaited(Async):
         return socket
 
 
+class OurAsync(Async):
+    """zmqstream.asyncio: zmq.asyncio's classes on zmqstream's core."""
+
+    def awaitable(self, socket: Any) -> Any:
+        import zmqstream.asyncio
+
+        return zmqstream.asyncio.Socket(shadow=socket)
+
+
 class PyomqAsync(Async):
     def socket(self, context: zmq.Context, kind: int) -> Any:
         return importlib.import_module("pyomq.asyncio").Context().socket(kind)
@@ -382,6 +392,8 @@ PEERS: dict[str, Peer] = {
         *(Streams(f"{OURS} on {loop}", loop, _OUR_STREAM) for loop in OTHER_LOOPS),
         Awaited(OURS_AWAITED, OWN),
         Blocking(BLOCKING),
+        OurAsync(OURS_ASYNC, "asyncio"),
+        OurAsync(f"{OURS_ASYNC} on uvloop", "uvloop"),
         Async(ASYNC, "asyncio"),
         Async(f"{ASYNC} on uvloop", "uvloop"),
         Streams(STREAM, "asyncio", _PYZMQ_STREAM, "tornado"),

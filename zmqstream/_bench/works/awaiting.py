@@ -14,6 +14,7 @@ from ..peers import (
     ASYNC,
     BLOCKING,
     OURS,
+    OURS_ASYNC,
     OURS_AWAITED,
     PEERS,
     STREAM,
@@ -137,17 +138,34 @@ WORKS = [
         {
             **received(C),
             **of_loops(one_by_one),
+            **received(OURS_ASYNC, f"{OURS_ASYNC} on uvloop"),
             **received(BLOCKING, ASYNC, f"{ASYNC} on uvloop"),
         },
-        (Comparison("time", C), Comparison("speed", ASYNC), Comparison("speed", BLOCKING)),
+        (
+            Comparison("time", C),
+            Comparison("speed", ASYNC),
+            Comparison("speed", BLOCKING),
+            Comparison("speed", ASYNC, OURS_ASYNC),
+            Comparison("speed", f"{ASYNC} on uvloop", f"{OURS_ASYNC} on uvloop"),
+        ),
         batch=10_000,
     ),
     Work(
         "tcp flood, awaited",
         "per message",
         f'Messages are awaited as in "await recv_multipart".\n{FLOOD_WHAT}',
-        floods("tcp", (C, OURS_AWAITED, BLOCKING, ASYNC, f"{ASYNC} on uvloop")),
-        tuple(Comparison("speed", against, OURS_AWAITED) for against in (C, ASYNC, BLOCKING)),
+        floods(
+            "tcp",
+            (
+                *(C, OURS_AWAITED, OURS_ASYNC, f"{OURS_ASYNC} on uvloop"),
+                *(BLOCKING, ASYNC, f"{ASYNC} on uvloop"),
+            ),
+        ),
+        (
+            *(Comparison("speed", against, OURS_AWAITED) for against in (C, ASYNC, BLOCKING)),
+            Comparison("speed", ASYNC, OURS_ASYNC),
+            Comparison("speed", f"{ASYNC} on uvloop", f"{OURS_ASYNC} on uvloop"),
+        ),
         batch=BATCH,
     ),
     Work(

@@ -13,6 +13,7 @@ from ..figures import curve, quantile
 from ..harness import Comparison, Figure, Job, Measure, Work
 from ..peers import (
     BLOCKING,
+    OURS_ASYNC,
     PYOMQ,
     PYOMQ_ASYNC,
     PYOMQ_STREAM,
@@ -74,7 +75,15 @@ WORKS = [
         WHAT,
         {
             name: Measure(partial(echo, name), 4_000)
-            for name in (*ALL, PYOMQ, PYOMQ_ASYNC, PYOMQ_STREAM, ZLOOP)
+            for name in (
+                *ALL,
+                OURS_ASYNC,
+                f"{OURS_ASYNC} on uvloop",
+                PYOMQ,
+                PYOMQ_ASYNC,
+                PYOMQ_STREAM,
+                ZLOOP,
+            )
         },
         (
             Comparison("time", C),
