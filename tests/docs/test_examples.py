@@ -13,6 +13,7 @@ import json
 import os
 import queue
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -521,3 +522,13 @@ def test_dashboard_shows_live_figures(start, socket):
     assert last["streams"]["source"]["callback_time"] > 0
     assert last["loop"]["streams"] == 2
     assert relay.interrupt() == []
+
+
+# -- front_end.py --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["--pyzmq"]])
+def test_front_end(start, arguments):
+    process = start("front_end", *arguments)
+    assert process.line() == "500 requests, 10000 tokens"
+    assert re.fullmatch(r"\d+ us of processor time a token", process.end(complains=True)[1][0])
