@@ -63,6 +63,9 @@ class Poller(pyzmq.Poller):
         asyncio.Future
             Its result is the list of (socket, events), empty after `timeout`.
         """
+        done = _core.poll_now(self.sockets, Socket, timeout)
+        if done is not None:
+            return done
         reactor = _reactor_here()
         if reactor is None:
             return super().poll(timeout)  # type: ignore[return-value]

@@ -4,11 +4,6 @@
 # to wait does it use what stands in socket_waiters.pyx.
 
 
-cdef inline bint is_here(Stream self) except -1:
-    """Whether it is open, and of the loop that runs."""
-    return self.state < CLOSED and self.reactor.state == LOOP_OPEN and runs_here(self.reactor)
-
-
 # -- receiving --------------------------------------------------------------------------------------
 
 def socket_recv_multipart(self, int flags=0, bint copy=True, bint track=False):

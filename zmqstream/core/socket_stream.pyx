@@ -83,6 +83,11 @@ cdef class SocketStream(Stream):
             self.waiters.first() is not None or len(self.waiters.pollers) > 0)
 
 
+cdef inline bint is_here(Stream self) except -1:
+    """Whether it is open, and of the loop that runs."""
+    return self.state < CLOSED and self.reactor.state == LOOP_OPEN and runs_here(self.reactor)
+
+
 def stream_of(Reactor reactor, object owner, object socket):
     """The stream that a socket has on this loop, or a new one."""
     cdef Source other = reactor.by_fd.get(socket_fd(socket))
@@ -147,6 +152,33 @@ def poll_events(Stream stream):
 def poll_may_go_on(Stream stream):
     """For a Poller: whether the events may be returned before the loop has gone round."""
     return may_go_on(stream)
+
+
+def poll_now(list sockets, type kind, timeout):
+    """For a Poller: a future of the events, if there are any or no time to wait; else None.
+
+    Also None unless all `sockets` are of `kind`, and were used in the running loop before.
+    """
+    cdef Stream stream = None
+    cdef list found = []
+    cdef int events
+    for socket, mask in sockets:
+        if not isinstance(socket, kind):
+            return None
+        stream = socket._stream
+        if stream is None or not is_here(stream):
+            return None
+        events = look_for_events(stream)
+        if events < 0:
+            return None
+        events &= <int> mask
+        if events:
+            found.append((socket, events))
+    if stream is None or not (found or timeout == 0):
+        return None
+    if timeout == 0 or may_go_on(stream):
+        return done_future(stream.reactor.loop, found)
+    return later_future(stream, found)
 
 
 def poll_wait(Stream stream, int mask, callback):
