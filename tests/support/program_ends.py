@@ -48,6 +48,7 @@ if LOOP == "guest":
     os.environ["ZMQSTREAM_LOOP"] = "guest"
 logging.getLogger("zmqstream").setLevel(logging.ERROR)  # it logs that queued messages are lost
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # unittest makes it log what takes long
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # of event loop policies
 warnings.filterwarnings("ignore", category=ResourceWarning)
 warnings.filterwarnings("always", "unclosed <(ZMQStream|Subclass)", ResourceWarning)
 warnings.formatwarning = lambda message, *args: f"{{message}}\\n"
@@ -86,8 +87,8 @@ def new_stream(context=None, stream_class=ZMQStream, kind=zmq.DEALER):
         stream.flush()
     return stream
 
-def awake():
-    with open("/proc/self/schedstat") as file:
+def awake(task="self"):
+    with open(f"/proc/{{task}}/schedstat") as file:
         return sum(map(int, file.read().split()[:2])) / 1e9
 
 def ends():
@@ -337,14 +338,16 @@ ENDS = {
             def handle(self, message): ...
         async def main():
             Server()
-            ends()
         def work():
             run(main)
+            began = time.monotonic() - awake("thread-self")
             gc.collect()
             context.term()
+            assert time.monotonic() - awake("thread-self") - began < 2
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
+        ends()
         """),
     "waiting tasks": End("""
         left = 2
@@ -465,15 +468,15 @@ class Child:
     def __str__(self):
         return f"{self.name}; loop {self.loop}; unsent: {self.unsent}"
 
-    def slept(self, since, awake_then):
-        """How long it has slept since then. To wait for a processor is no sleep."""
-        return time.monotonic() - since - (awake(self.pid) - awake_then)
+    def slept(self, since, awake_then, until):
+        """How long it has slept in that time. To wait for a processor is no sleep."""
+        return until - since - (awake(self.pid) - awake_then)
 
-    def ended(self):
+    def ended(self, gone):
         """What is wrong with its end, and for how long it slept there. The process is a zombie."""
         marks = [line.split() for line in os.read(self.reader, 1 << 16).splitlines()]
         os.close(self.reader)
-        slept = self.slept(*map(float, marks[-1][:2])) if marks else 0.0
+        slept = self.slept(*map(float, marks[-1][:2]), gone) if marks else 0.0
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.lseek(self.stderr, 0, os.SEEK_SET)
         lines = os.read(self.stderr, 1 << 20).decode(errors="replace").splitlines()
@@ -540,14 +543,16 @@ class Server:
         return None
 
     def wait(self):
+        before = awake(os.getpid())
         ready = {key.fd for key, _ in self.selector.select(1)}
+        gone = time.monotonic() - (awake(os.getpid()) - before)  # not later, if we had to wait
         for key in list(self.selector.get_map().values()):
             child = key.data
             if key.fd in ready:
                 self.selector.unregister(key.fd)
                 os.close(key.fd)
-                self.note(child, *child.ended())
-            elif child.slept(child.began, 0) > STUCK + LONGEST * child.times:
+                self.note(child, *child.ended(gone))
+            elif child.slept(child.began, 0, gone) > STUCK + LONGEST * child.times:
                 self.counts[child.name]["stuck"] += 1
                 os.kill(child.pid, signal.SIGABRT)
 
