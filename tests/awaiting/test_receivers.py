@@ -245,8 +245,10 @@ def test_nothing_is_kept_of_messages_and_receivers(backend, pair):
             peer.send(b"x" * 1000)
             receiver = stream.recv_multipart()
             message = await receiver
-            assert sys.getrefcount(message) == 2
-            assert sys.getrefcount(receiver) == 2
+            ours = [b"x"]
+            one = sys.getrefcount(ours)  # from 3.14 on, a local variable lends its reference
+            assert sys.getrefcount(message) == one
+            assert sys.getrefcount(receiver) == one
             waiting = start(stream.recv())
             await iterations()
             waiting.cancel()

@@ -483,7 +483,7 @@ def test_memory_of_libzmq(backend):
         kept = bytes(size)
         with open("/proc/self/statm") as file:
             used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (used + size // 2, -1))
+        resource.setrlimit(resource.RLIMIT_AS, (used + size // 2, resource.RLIM_INFINITY))
         pair.peer.send(large, copy=False)
         pair.peer.send(b"next")
         pair.stream.send(kept)
