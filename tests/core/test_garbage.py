@@ -66,8 +66,9 @@ class Messages:
         delivery = None if deadline is None else Delivery(None, None, deadline)
         if delivery:
             self.deliveries.append(delivery)
-        self.sent.append(b"%d" % len(self.sent))
-        put = functools.partial(self.outbox.put, self.sent[-1], 1, 0, delivery)
+        frames = b"%d" % len(self.sent)
+        self.sent.append(frames)
+        put = functools.partial(self.outbox.put, frames, 1, 0, delivery)
         if deadline:
             call_all(functools.partial(self.outbox.add_deadline, delivery), put)
         else:
