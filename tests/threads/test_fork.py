@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import subprocess
 import threading
+import warnings
 import weakref
 
 import pytest
@@ -21,6 +22,7 @@ from support.children import cpu_seconds, fork
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
     pytest.mark.deviates("pyzmq's stream spins in the child, or takes the parent's messages"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),  # libzmq's threads
 ]
 
 REFUSED = {
@@ -216,6 +218,8 @@ def test_the_end_of_the_parents_loop_in_the_child(backend, parent, end):
     own = backend.at_home and (end == "closed" or backend.name not in ("tornado", "uvloop"))
 
     def child():
+        # of the loop that is collected open: as an error, the warning would keep the loop alive
+        warnings.simplefilter("ignore", ResourceWarning)
         gc.unfreeze()  # the parent's objects are what is collected
         while parent.streams:
             stream = parent.streams.pop()
