@@ -410,7 +410,7 @@ ENDS = {
                 "    stream = __main__.new_stream()\\n"
                 "    stream.on_recv(lambda message: stream)\\n"
             )
-            options = ["-q", "-p", "no:cacheprovider", "-p", "no:warnings", "--rootdir", folder]
+            options = ["-qs", "-p", "no:cacheprovider", "-p", "no:warnings", "--rootdir", folder]
             options += ["-p", "pytest_asyncio.plugin", "-p", "no:faulthandler"]
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 status = pytest.main([*options, str(path)])
