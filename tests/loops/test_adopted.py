@@ -389,6 +389,24 @@ def test_a_closed_loop_and_its_streams_are_garbage(kind, context, ran):
     assert [reference() for reference in references] == [None] * 2
 
 
+@both
+def test_a_closed_loop_leaves_no_cycle_of_ours(kind, context):
+    """What Tornado's own tests look for."""
+    loop = new_loop(kind)
+    stream = ZMQStream(pair(context)[0], loop)
+    finish(loop, asyncio.sleep(0))
+    stream.close()
+    reactor = weakref.ref(eventloop.reactor_of(loop))
+    gc.collect()
+    gc.disable()
+    try:
+        loop.close()
+        del stream, loop
+        assert reactor() is None
+    finally:
+        gc.enable()
+
+
 # -- loops inside callbacks ------------------------------------------------------------------------
 
 

@@ -251,6 +251,16 @@ def test_the_streams_are_closed_first(loop, context, ran):
     assert loop.is_closed()
 
 
+def test_the_descriptor_is_closed_with_the_loop(loop, context):
+    pair(context)  # libzmq's threads have some of their own
+    before = polls()
+    stream = ZMQStream(pair(context)[0], loop)
+    assert polls() == before + 1
+    loop.close()
+    assert polls() == before - 1  # libuv's, too
+    stream.close()
+
+
 def test_the_last_stream_is_closed_in_another_thread(loop, context):
     first, peer = pair(context)
     stream = ZMQStream(first, loop)

@@ -137,7 +137,9 @@ cdef class UvHook:
         """What the loop has for its `close()`, while it is hooked."""
         close_loop = self.close_loop
         if not self.loop.is_running():  # else uvloop refuses
+            selector = self.reactor.selector
             self.reactor.close()
+            selector.close()
             self.stop()
         close_loop()
 

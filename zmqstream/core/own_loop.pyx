@@ -77,7 +77,7 @@ cdef class OwnLoopReactor(Reactor):
             self.on_poll(None)
             self.on_poll = None
         self.close_sources()
-        self.epfd = -1
+        self.use(None, None)  # which refers to this reactor
 
     # -- the hooks of a reactor -----------------------------------------------------------------
 
