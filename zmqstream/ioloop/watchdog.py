@@ -51,9 +51,12 @@ def watch(loop: asyncio.AbstractEventLoop, seconds: float | None) -> None:
 
 
 def _set_on_poll(loop: Any, on_poll: Callable[[bool | None], None] | None) -> bool:
-    """Make the loop call `on_poll`, or nothing if it is None. Returns whether that is possible."""
+    """Make the loop call `on_poll`, or nothing if it is None. Returns whether that is possible.
+
+    It is not on uvloop, where the reactor sees the polls only while there are streams.
+    """
     reactor = reactor_of(loop)
-    if isinstance(reactor, _core.OwnLoopReactor):
+    if isinstance(reactor, _core.OwnLoopReactor) and reactor.kind != "hooked":
         reactor.on_poll = on_poll
         return True
     # asyncio's private name of the selector or proactor. Loops written in Python have it.
