@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import selectors
 import socket as sockets
 import threading
 import weakref
@@ -292,3 +293,34 @@ def test_close_of_its_class(context):
         uvloop.Loop.close(loop)
     assert set(reported) == {"handle.data is NULL in __close_all_handles_cb"}
     stream.close()
+
+
+def test_a_stream_made_while_the_loop_loses_its_last_one(loop, monkeypatch):
+    """The hook leaves the loop in one thread while another thread makes a stream."""
+    context = zmq.Context()
+    made = []
+
+    def make():
+        first, second = pair(context)
+        made.append((ZMQStream(first, loop), second))
+
+    class Selector(selectors.DefaultSelector):
+        def close(self):
+            if not made:
+                other = threading.Thread(target=make)
+                other.start()
+                other.join(0.1)  # it must wait until this has ended
+            super().close()
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Selector)
+    first, second = pair(context)
+    ZMQStream(first, loop).close()
+    second.close()
+    loop.run_until_complete(asyncio.sleep(0))
+    while not made:
+        loop.run_until_complete(asyncio.sleep(0.001))
+    [(stream, peer)] = made
+    finish(loop, exchange(stream, peer))
+    stream.close()
+    peer.close()
+    context.term()

@@ -25,6 +25,7 @@ cdef class UvHook:
 
     cdef int attach(self, OwnLoopReactor reactor) except -1
     cdef int stop(self) except -1
+    cdef int stop_if_unused(self) except -1
     cdef int64_t deadline(self, int64_t now) noexcept
     cdef int run(self) noexcept
     cdef int report(self, object error) except -1

@@ -15,7 +15,7 @@ cdef enum:
     HEADER = 2      # pointers before a prepare handle: its UvHook, borrowed, or NULL; and nothing
 
 cdef LibUv uv
-cdef object attaching = threading.RLock()  # two threads may make the first streams of a loop
+cdef object attaching = threading.RLock()  # a thread may make a stream while the loop loses its last one
 
 
 cdef bint bind_libuv(str path):
@@ -119,18 +119,27 @@ cdef class UvHook:
 
     cdef int stop(self) except -1:
         """Leave nothing in the loop."""
-        cdef OwnLoopReactor reactor = self.reactor
-        self.reactor = self.close_loop = None
-        if self.prepare is not NULL:
-            uv.close(self.prepare, _on_prepare_closed)
-            uv.close(self.idle, _on_idle_closed)
-            self.prepare = NULL
-            self.idle = NULL
-        if vars(self.loop).get("close") == self.close:
-            del self.loop.close
-        if reactor.selector is not None:
-            reactor.selector.close()
-        reactor.use(None, None)
+        cdef OwnLoopReactor reactor
+        with attaching:
+            reactor, self.reactor = self.reactor, None
+            self.close_loop = None
+            if self.prepare is not NULL:
+                uv.close(self.prepare, _on_prepare_closed)
+                uv.close(self.idle, _on_idle_closed)
+                self.prepare = NULL
+                self.idle = NULL
+            if vars(self.loop).get("close") == self.close:
+                del self.loop.close
+            if reactor.selector is not None:
+                reactor.selector.close()
+            reactor.use(None, None)
+        return 0
+
+    cdef int stop_if_unused(self) except -1:
+        """Leave nothing in the loop, unless another thread has just made a stream."""
+        with attaching:
+            if not self.reactor.sources:
+                self.stop()
         return 0
 
     def close(self):
@@ -156,7 +165,7 @@ cdef class UvHook:
             if self.reactor.sources:
                 self.reactor.run_hooked()
             else:
-                self.stop()
+                self.stop_if_unused()
         except BaseException as error:
             self.report(error)
         if self.prepare is not NULL:
