@@ -10,6 +10,7 @@ import gc
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import unittest
@@ -367,3 +368,27 @@ def test_programs_that_end(loop):
         [sys.executable, program_ends.__file__, "--loop", loop, "--rounds", "2"],
         check=True, timeout=10 * TIMEOUT,
     )  # fmt: skip
+
+
+def test_garbage_after_the_warning_at_exit():
+    """A stream that was warned of at exit is not warned of again when it is collected."""
+    program = """
+        import asyncio, atexit, gc
+
+        @atexit.register  # before zmqstream registers its own function: it runs after that
+        def collect():
+            global loop, stream
+            del loop, stream
+            gc.collect()
+
+        import zmq
+        from zmqstream import ZMQStream
+
+        loop = asyncio.new_event_loop()
+        stream = ZMQStream(zmq.Context.instance().socket(zmq.PULL), loop)
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", textwrap.dedent(program)],
+        capture_output=True, text=True, timeout=TIMEOUT, check=True,
+    )  # fmt: skip
+    assert done.stderr.count("unclosed <ZMQStream") == 1

@@ -165,11 +165,12 @@ cdef int warn_unclosed(Stream self) except -1:
 
 cdef int left_open(Stream self) except -1:
     """A stream is garbage, and was not closed."""
-    cdef object _kept = open_sockets.pop(id(self), None)  # its socket lives until the end of this
+    cdef object kept = open_sockets.pop(id(self), None)  # its socket lives until the end of this
     if self.state == FORKED or zs_is_finalizing() or self.origin._pid != os.getpid():
         return 0
     self.close_callback = None  # it would run in the middle of anything
-    warn_unclosed(self)
+    if kept is None or kept[0] is not None:  # else it was warned of at exit
+        warn_unclosed(self)
     if not (<object> self.origin)._shadow:  # nor a socket that another stream has left open
         close_when_unowned(self.origin)
     self.py_socket = self.shadowed = None
@@ -177,11 +178,12 @@ cdef int left_open(Stream self) except -1:
 
 
 def _warn_at_exit():
-    """Warn of what is open. Finalizers that run later, if any do, have no warnings to use."""
+    """Warn of what is open, once. Finalizers that run later may have no warnings to use."""
     cdef Stream stream
-    for reference, _socket in list(open_sockets.values()):
+    for key, (reference, socket) in list(open_sockets.items()):
         stream = reference()
         if stream is not None and stream.state != FORKED:
+            open_sockets[key] = None, socket
             warn_unclosed(stream)
 
 
