@@ -117,6 +117,9 @@ cdef enum:
 # A weak reference to each open stream, and its socket, by the stream's id.
 cdef dict open_sockets = {}
 
+# What is open now stays open until the process has ended.
+cdef bint exiting = False
+
 # A weak reference, with its callback, to each socket that a stream has left open.
 cdef set unowned = set()
 
@@ -165,12 +168,14 @@ cdef int warn_unclosed(Stream self) except -1:
 
 cdef int left_open(Stream self) except -1:
     """A stream is garbage, and was not closed."""
-    cdef object kept = open_sockets.pop(id(self), None)  # its socket lives until the end of this
-    if self.state == FORKED or zs_is_finalizing() or self.origin._pid != os.getpid():
+    cdef object _kept
+    if exiting or zs_is_finalizing():  # its socket stays in open_sockets, and so its context never waits
+        return 0
+    _kept = open_sockets.pop(id(self), None)  # its socket lives until the end of this
+    if self.state == FORKED or self.origin._pid != os.getpid():
         return 0
     self.close_callback = None  # it would run in the middle of anything
-    if kept is None or kept[0] is not None:  # else it was warned of at exit
-        warn_unclosed(self)
+    warn_unclosed(self)
     if not (<object> self.origin)._shadow:  # nor a socket that another stream has left open
         close_when_unowned(self.origin)
     self.py_socket = self.shadowed = None
@@ -178,13 +183,14 @@ cdef int left_open(Stream self) except -1:
 
 
 def _warn_at_exit():
-    """Warn of what is open, once. Finalizers that run later may have no warnings to use."""
+    """Warn of what is open. Finalizers that run later may have no warnings to use, and do nothing."""
+    global exiting
     cdef Stream stream
-    for key, (reference, socket) in list(open_sockets.items()):
+    for reference, _socket in list(open_sockets.values()):
         stream = reference()
         if stream is not None and stream.state != FORKED:
-            open_sockets[key] = None, socket
             warn_unclosed(stream)
+    exiting = True
 
 
 atexit.register(_warn_at_exit)
