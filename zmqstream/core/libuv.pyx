@@ -36,7 +36,8 @@ cdef bint bind_libuv(str path):
 
 
 cdef void _on_prepare(void *handle) noexcept with gil:
-    (<UvHook> (<void **> handle)[-HEADER]).run()
+    cdef UvHook hook = <UvHook> (<void **> handle)[-HEADER]  # kept alive while it runs
+    hook.run()
 
 
 cdef void _on_idle(void *handle) noexcept nogil:
