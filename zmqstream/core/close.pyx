@@ -114,7 +114,7 @@ cdef enum:
     LEFT_OPEN_LINGER = 500  # milliseconds that libzmq has for messages, where LINGER is without end
 
 
-# A weak reference to each open stream, and its socket, by the stream's id.
+# The socket of each open stream, by the stream's address.
 cdef dict open_sockets = {}
 
 # What is open now stays open until the process has ended.
@@ -186,10 +186,11 @@ def _warn_at_exit():
     """Warn of what is open. Finalizers that run later may have no warnings to use, and do nothing."""
     global exiting
     cdef Stream stream
-    for reference, _socket in list(open_sockets.values()):
-        stream = reference()
-        if stream is not None and stream.state != FORKED:
-            warn_unclosed(stream)
+    for address in list(open_sockets):
+        if address in open_sockets:  # a warning may have run the garbage collector
+            stream = <Stream> <PyObject *> <uintptr_t> address
+            if stream.state != FORKED:
+                warn_unclosed(stream)
     exiting = True
 
 

@@ -25,7 +25,7 @@ cdef class Stream(Source):
             self.reactor = reactor
             check_thread(self, "__init__")
             take_over(self, socket, fd)
-            open_sockets[id(self)] = (weakref.ref(self), socket if shadowed is None else shadowed)
+            open_sockets[id(self)] = socket if shadowed is None else shadowed
             self.open_source(socket, origin_of(socket), fd, reactor)
         except BaseException:
             open_sockets.pop(id(self), None)
