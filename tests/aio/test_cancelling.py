@@ -206,7 +206,7 @@ def test_task_whose_future_others_await(aio, pair):
 
 @lossless
 def test_random_receivers(aio, pair):
-    """Every message is received once, whoever waits how, and is cancelled when."""
+    """Tasks wait in random ways and are cancelled at random. Each message is received once."""
     socket, peer = pair
     chance = random.Random(2)
     count, got = 300, []

@@ -70,7 +70,7 @@ def test_cancelled_poll(aio, pair):
 
 
 def test_poll_and_receive(aio, pair):
-    """Each gets what it waits for, whoever came first."""
+    """Each waiter gets what it waits for, in any order of arrival."""
     socket, peer = pair
 
     async def main():

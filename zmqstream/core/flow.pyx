@@ -263,13 +263,14 @@ cdef int expire(Stream self, Delivery delivery, bint raising) except -1:
 
 
 cdef int end_flow(Stream self) except -1:
-    """The stream was closed: cancel its timer and its scheduled calls."""
+    """The stream was closed: cancel its timer, and report drops to the coroutines that wait for them."""
     cdef object delivery, error
     if self.expiry_timer is not None:
         self.expiry_timer.cancel()
         self.expiry_timer = None
     while self.unreported:
-        _, delivery, error = self.unreported.popleft()
+        _, delivery, error = self.unreported[0]
         if delivery is not None and (<Delivery> delivery).awaited is not None:
             (<Delivery> delivery).awaited.report(error, None)
+        self.unreported.popleft()  # not before: report() may raise, and the next close() repeats it
     return 0

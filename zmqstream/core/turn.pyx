@@ -23,7 +23,7 @@ cdef int take_turn(Stream self, Budget *budget) except -1:
     if self.unreported and report_dropped(self, budget):
         return MORE
     if self.out.parked_count:
-        half = budget[0]  # dropped messages must not use up the whole turn
+        half = budget[0]  # parked messages must not use up the whole turn
         half.left = (self.turn_messages + 1) // 2
         half.deadline = half.read_at + self.turn_ns // 2
         unfinished = send_parked(self, &half)

@@ -83,7 +83,7 @@ cdef int wake_receivers(Stream self) except -1:
         receiver = waiters.receivers[0]
         if receiver.future is not None:
             self.reactor.wake_future(receiver.future)
-        waiters.receivers.popleft()  # no sooner, likewise
+        waiters.receivers.popleft()  # not before: wake_future() may raise
     return 0
 
 
@@ -239,7 +239,7 @@ cdef AwaitedSend send_awaited(
     if self.mailbox is not None and self.mailbox.has_mail:
         collect_mail(self)
     if self.out.queued == 0:
-        self.touch()  # likewise
+        self.touch()  # before it is sent, too
         code = hand_over(self, <PyObject *> frames, flags)
     if code == EAGAIN and deadline == 0:
         milliseconds = socket_timeout(self, OPT_SNDTIMEO)
