@@ -82,10 +82,8 @@ cdef int end_waits(Stream self) except -1:
 cdef int close_socket(Stream self, object linger) except -1:
     cdef object socket = self.py_socket, shadowed = self.shadowed
     if socket is None:
-        return 0  # it has another owner: see left_open()
+        return 0  # it has another owner: see left_open() and SocketStream
     self.py_socket = self.shadowed = None  # first: it may call us
-    if isinstance(self, SocketStream):
-        return (<SocketStream> self).close_owner(linger)
     try:
         if shadowed is not None:
             shadowed.close(linger)  # it has readers and futures of its own to end

@@ -23,6 +23,14 @@ cdef inline int hand_over(Stream self, PyObject *frames, int flags) noexcept:
     return message_out(handle, self.socket_type, frames, flags)
 
 
+cdef inline int count_handed_over(Stream self, Py_ssize_t size) noexcept:
+    """Libzmq has taken a message of so many bytes."""
+    zs_count(ZS_SENT, 1)
+    self.counts.messages_out += 1
+    self.counts.bytes_out += size
+    return 0
+
+
 cdef bint send_queued(Stream self, Budget *budget) except -1:
     """Hand messages to libzmq, oldest first. Returns whether the budget is spent."""
     cdef Ring ring = self.out.ring
@@ -63,9 +71,7 @@ cdef inline int send_oldest(Stream self, Ring ring, bint raising) except -1:
         return INTERRUPTED
     self.false_pollouts = 0
     if code == 0 and not entry.has_delivery and self.send_callback is None:
-        zs_count(ZS_SENT, 1)
-        self.counts.messages_out += 1
-        self.counts.bytes_out += entry.size
+        count_handed_over(self, entry.size)
         self.out.discard(ring)
         return HANDLED
     if code == ETERM or code == ENOTSOCK:
@@ -178,9 +184,9 @@ cdef int take_last(Stream self, Ring ring, int code) except -1:
     """Take the oldest message of `ring`, which libzmq took or refused when the stream was closed."""
     cdef Delivery delivery
     if code == 0:
-        self.counts.messages_out += 1
-        self.counts.bytes_out += ring.oldest().size
-    zs_count(ZS_SENT if code == 0 else ZS_UNSENT, 1)
+        count_handed_over(self, ring.oldest().size)
+    else:
+        zs_count(ZS_UNSENT, 1)
     delivery = ring.take_delivery()
     self.out.take(ring)
     if delivery is not None and delivery.awaited is not None:
@@ -202,11 +208,10 @@ cdef int report_handed_over(Stream self, Ring ring, int code, bint raising) exce
     cdef Py_ssize_t size = ring.oldest().size
     cdef Delivery delivery = ring.take_delivery()
     cdef object frames = self.out.take(ring)
-    zs_count(ZS_SENT if code == 0 else ZS_FAILED, 1)
     if code == 0:
-        self.counts.messages_out += 1
-        self.counts.bytes_out += size
+        count_handed_over(self, size)
     else:
+        zs_count(ZS_FAILED, 1)
         self.counts.errors += 1
     return report_outcome(self, frames, delivery, None if code == 0 else zmq_error(code), raising)
 

@@ -30,6 +30,10 @@ cdef class PartialMessage:
         self.frames = []
         self.deliveries = []
 
+    cdef object all_frames(self):
+        """As a snapshot: a frame, or a tuple of several."""
+        return tuple(self.frames) if len(self.frames) > 1 else self.frames[0]
+
 
 cdef int send_message(
     Stream self, object message, int flags, bint copy, bint track, object callback, object timeout
@@ -108,27 +112,33 @@ cdef inline int enqueue(
 # -- messages that come in parts: queued as a whole, or a refusal or an error could part them ----------
 
 cdef int send_part(Stream self, object frames, int flags, Delivery delivery) except -1:
+    cdef PartialMessage whole = gather_part(self, frames, flags, delivery)
+    if whole is None:
+        return 0
+    return send_whole(self, whole.all_frames(), flags, join_deliveries(whole.deliveries))
+
+
+cdef PartialMessage gather_part(Stream self, object frames, int flags, Delivery delivery):
+    """Keep a part of this thread's message. Returns all parts with the last one, and None before."""
     cdef unsigned long long thread = current_thread_id(PyThreadState_Get())
     cdef PartialMessage partial = None if self.parts is None else self.parts.get(thread)
     cdef dict parts
     if partial is None:
-        if not flags & SNDMORE:  # another thread's message comes in parts
-            return send_whole(self, frames, flags, delivery)
         partial, parts = PartialMessage(), {}
-        if self.parts is None:  # checked now: the garbage collector may have let other threads run
-            self.parts = parts
-        self.parts[thread] = partial
+        if flags & SNDMORE:
+            if self.parts is None:  # checked now: the garbage collector may have let other threads run
+                self.parts = parts
+            self.parts[thread] = partial
     partial.frames.extend(frames if type(frames) is tuple else (frames,))
     if delivery is not None:
         partial.deliveries.append(delivery)
     if flags & SNDMORE:
-        return 0
+        return None
     if self.parts is not None:  # None if the stream has just been closed
         self.parts.pop(thread, None)
         if not self.parts:
             self.parts = None
-    frames = tuple(partial.frames) if len(partial.frames) > 1 else partial.frames[0]
-    return send_whole(self, frames, flags, join_deliveries(partial.deliveries))
+    return partial
 
 
 cdef Delivery join_deliveries(list deliveries):

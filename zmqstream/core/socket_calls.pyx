@@ -161,7 +161,8 @@ cdef object socket_send_message(
     cdef Stream self = socket._stream
     cdef object frames, loop, tracker = None, error = None
     cdef list trackers
-    cdef Waiters waiters
+    cdef PartialMessage whole
+    cdef Delivery delivery
     cdef int code = EAGAIN
     if self is None or not is_here(self) or kwargs:
         try:
@@ -178,12 +179,14 @@ cdef object socket_send_message(
         frames = snapshot(message, socket, copy, track, trackers)
     except Exception as failure:
         return failed_future(loop, failure)
-    if flags & SNDMORE or self.parts is not None:
-        frames = gather_parts(self, frames, trackers, flags)
     if trackers:
         tracker = tracker_of(trackers)
-    if frames is None:
-        return done_future(loop, tracker)
+    if flags & SNDMORE or self.parts is not None:
+        whole = gather_part(self, frames, flags, None if tracker is None else Delivery(None, tracker))
+        if whole is None:
+            return done_future(loop, tracker)
+        frames, delivery = whole.all_frames(), join_deliveries(whole.deliveries)
+        tracker = None if delivery is None else delivery.tracker
     if self.mailbox is not None and self.mailbox.has_mail:
         collect_mail(self)
     flags &= ~SNDMORE
@@ -197,13 +200,8 @@ cdef object socket_send_message(
             code = hand_over(self, <PyObject *> frames, flags)
     if code == 0:
         zs_count(ZS_QUEUED, 1)
-        zs_count(ZS_SENT, 1)
-        self.counts.messages_out += 1
-        self.counts.bytes_out += size_of(<PyObject *> frames)
-        waiters = waiters_of(self)
-        if budget_spend(&waiters.fairness) and must_yield(self):
-            return later_future(self, tracker)
-        return done_future(loop, tracker)
+        count_handed_over(self, size_of(<PyObject *> frames))
+        return done_future(loop, tracker) if may_go_on(self) else later_future(self, tracker)
     if code != EAGAIN or flags & DONTWAIT:
         error = zmq_error(code)
         if code == ETERM or code == ENOTSOCK:
@@ -217,34 +215,6 @@ cdef object later_future(Stream self, object result):
     cdef object future = new_future(Future, self.reactor.loop)
     self.reactor.call_soon(_set_result, (future, result))
     return future
-
-
-cdef object gather_parts(Stream self, object frames, list trackers, int flags):
-    """Keep a part until the last one comes. Returns all frames then, and None before.
-
-    `trackers` gets those of all parts.
-    """
-    cdef unsigned long long thread = current_thread_id(PyThreadState_Get())
-    cdef PartialMessage partial = None if self.parts is None else self.parts.get(thread)
-    cdef Delivery delivery
-    if partial is None:
-        if not flags & SNDMORE:
-            return frames
-        partial = PartialMessage()
-        if self.parts is None:
-            self.parts = {}
-        self.parts[thread] = partial
-    partial.frames.extend(frames if type(frames) is tuple else (frames,))
-    if flags & SNDMORE:
-        if trackers:
-            partial.deliveries.append(Delivery(None, tracker_of(trackers), 0))
-        return None
-    self.parts.pop(thread)
-    if not self.parts:
-        self.parts = None
-    for delivery in partial.deliveries:
-        trackers.append(delivery.tracker)
-    return tuple(partial.frames)
 
 
 cdef object wait_to_send(Stream self, object socket, object frames, int flags, object tracker):

@@ -2,6 +2,5 @@
 cdef class SocketStream(Stream):
     cdef object owner           # a weak reference to the asynchronous socket; None: there is none
 
-    cdef int close_owner(self, object linger) except -1
     cdef int release_unowned(self) except -1
     cdef int end_all(self) except -1

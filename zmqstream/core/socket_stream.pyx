@@ -7,10 +7,10 @@
 
 @cython.final
 cdef class SocketStream(Stream):
-    """A stream that no user sees: of an asynchronous socket, or of any socket that a Poller watches."""
+    """A stream that no user sees: of an asynchronous socket, or of any socket that a Poller watches.
 
-    def __del__(self):
-        pass  # its socket has an owner
+    It has no `py_socket`, because its socket has an owner.
+    """
 
     def _open_for(self, owner, socket, Reactor reactor):
         """Begin: `socket` is what `owner` shadows, or a plain socket if that is None."""
@@ -20,22 +20,19 @@ cdef class SocketStream(Stream):
         self.io_loop = reactor.loop
         self.own_send = True
         self.runner.open(reactor.loop, reactor.loop.get_debug())
-        self.py_socket = socket
         self.open_source(socket, origin_of(socket), fd, reactor)
 
     cdef int on_socket_error(self, int code) except -1:
+        """Its context was terminated, or its socket was closed directly."""
+        cdef object owner = None if self.owner is None else self.owner()
         if self.state == CLOSED:
             return 0
         if code == ETERM:
             self.close_reason = zmq_error(code)
         self.end_all()
-        return close_stream(self, None, False)
-
-    cdef int close_owner(self, object linger) except -1:
-        """Its context was terminated, or its socket was closed directly."""
-        cdef object owner = None if self.owner is None else self.owner()
+        close_stream(self, None, False)
         if owner is not None:
-            owner.close(linger)
+            owner.close()
         return 0
 
     cdef int release_unowned(self) except -1:
@@ -65,10 +62,7 @@ cdef class SocketStream(Stream):
         self.end_all()
         if self.state == CLOSED:
             return
-        become(self, CLOSED)
-        self.reactor.remove(self)
-        end_flow(self)
-        self.sock = self.origin = self.py_socket = None
+        detach(self)
 
     def _is_of(self, Reactor reactor):
         """Whether it is open, on this loop."""
@@ -81,6 +75,15 @@ cdef class SocketStream(Stream):
         """Whether anything waits."""
         return self.out.queued > 0 or self.waiters is not None and (
             self.waiters.first() is not None or len(self.waiters.pollers) > 0)
+
+
+cdef int detach(SocketStream self) except -1:
+    """Close it without its socket, which nothing waits for any more or which another stream takes."""
+    become(self, CLOSED)
+    self.reactor.remove(self)
+    end_flow(self)
+    self.sock = self.origin = None
+    return 0
 
 
 cdef inline bint is_here(Stream self) except -1:
@@ -109,8 +112,7 @@ cdef int take_over(Stream self, Socket socket, int fd) except -1:
     if not isinstance(other, SocketStream) or other.handle() is not socket.handle:
         return 0
     old = other
-    old.reactor.remove(old)
-    become(old, CLOSED)
+    detach(old)
     self.waiters, old.waiters = old.waiters, None
     self.out, old.out = old.out, Outbox()
     self.parts, old.parts = old.parts, None
@@ -123,8 +125,6 @@ cdef int take_over(Stream self, Socket socket, int fd) except -1:
         for delivery in ring.deliveries or ():
             if delivery.awaited is not None:
                 delivery.awaited.stream = self
-    end_flow(old)
-    old.sock = old.origin = old.py_socket = None
     return 0
 
 

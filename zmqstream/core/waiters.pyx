@@ -262,9 +262,7 @@ cdef int report_sent_at_once(
     """An awaited message was handed over without having been queued, or was refused for good."""
     cdef object error
     if code == 0:
-        zs_count(ZS_SENT, 1)
-        self.counts.messages_out += 1
-        self.counts.bytes_out += size
+        count_handed_over(self, size)
         return awaited.report(None, tracker)
     zs_count(ZS_FAILED, 1)
     error = zmq_error(code)
