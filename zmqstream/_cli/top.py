@@ -36,6 +36,7 @@ stdout is not a terminal, each table is printed below the last one. Ctrl-C ends 
 
 READ_LIMIT = 2  # seconds to wait for an answer: the program may be stopped
 LATE = 0.1  # seconds; a loop that is later than this is shown in red
+SILENT = "it does not answer: it is stopped, or something holds the GIL"
 NOTABLE = ("queued", "errors", "dropped", "expired")  # counts that stand out if they are not 0
 
 Document = dict[str, Any]
@@ -202,7 +203,7 @@ def lateness(loop: dict[str, Any]) -> str:
 def text_of(document: Document, tables: list[Table]) -> str:
     lines = [f"{name_of(document)}, {time.strftime('%H:%M:%S')}"]
     if document.get("silent"):
-        lines.append("it does not answer: it is stopped, or something holds the GIL")
+        lines.append(SILENT)
     for table in tables:
         lines += ["", *lines_of(table)]
     if not tables:
@@ -245,9 +246,7 @@ def picture(document: Document, tables: list[Table], width: int) -> RenderableTy
         Text(f"{name_of(document)}   {time.strftime('%H:%M:%S')}   Ctrl-C ends this", "bold")
     ]
     if document.get("silent"):
-        parts.append(
-            Text("it does not answer: it is stopped, or something holds the GIL", "bold red")
-        )
+        parts.append(Text(SILENT, "bold red"))
     for loop, table in zip(document["loops"], tables, strict=True):
         late = loop["lag"] is not None and loop["lag"] > LATE
         parts += ["", Text(table.title, "red" if late else "green"), grid(table, width)]
