@@ -92,7 +92,7 @@ def test_a_message_that_is_there_needs_no_iteration_of_the_loop(backend, pair):
 
 
 def test_a_backlog_lets_the_loop_go_round(backend, pair):
-    """Promise 5 holds for coroutines: each turn's worth of messages, others run."""
+    """Turns are fair for coroutines too: after each turn's worth of messages, others run."""
     stream, peer = pair
     stream.set_turn_limits(messages=100, seconds=60)
     for i in range(1000):

@@ -241,7 +241,7 @@ def test_asyncio_watches_the_descriptor_of_a_stream(context):
 
 
 def test_asyncio_gets_the_descriptor_of_a_socket_that_was_closed_directly(context):
-    """Promise 10: its number is reused at once, and the dead stream does no harm."""
+    """A closed socket does no harm: its descriptor's number is reused at once."""
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -289,7 +289,7 @@ def test_what_asyncio_watches_does_not_include_streams(context, loop, poller):
 
 
 def test_timers_and_readers_under_a_flood(context):
-    """Promise 5, without looking at a clock: everybody gets turns while the flood goes on."""
+    """Turns are fair, without looking at a clock: everybody gets turns while the flood goes on."""
 
     async def main():
         loop = asyncio.get_running_loop()

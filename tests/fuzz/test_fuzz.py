@@ -1,4 +1,4 @@
-"""Promises 2, 3, 7 and 18, whatever arrives on the wire and whatever is passed to send.
+"""Fuzzing: any bytes may arrive on the wire, and anything may be passed to send.
 
 A short run with bytes of hypothesis; tools/fuzz.py gives the same targets those of a fuzzer.
 """

@@ -320,7 +320,7 @@ class Mail(queue.SimpleQueue):
 
 
 def test_the_watchdog_of_an_idle_loop_sleeps(loop, logged, monkeypatch):
-    """Promise 17: neither it nor the loop wakes up, until something happens."""
+    """Idle costs nothing: neither it nor the loop wakes up, until something happens."""
     monkeypatch.setattr(queue, "SimpleQueue", Mail)
     loop.set_blocking_log_threshold(THRESHOLD)
     watchdog = watchdog_of(loop)

@@ -424,7 +424,7 @@ def test_a_socket_with_a_stream_gets_no_handler(loop, context):
 
 
 def test_a_swallowed_edge_under_a_handler(loop, context):
-    """Promise 1 is for handlers, too: level-triggered, whatever else touches the socket."""
+    """Never deaf, for handlers too: level-triggered, whatever else touches the socket."""
     socket, peer = pair(context)
     got = []
 

@@ -1,4 +1,4 @@
-"""Promises 4 and 5: the loop is never blocked, and budgets bound every turn."""
+"""The loop is never blocked, and turns are fair: budgets bound every turn."""
 
 import itertools
 import os
@@ -261,7 +261,7 @@ def test_a_long_queue_does_not_stop_timers(backend):
 
 
 def test_nothing_waits_for_a_peer(backend):
-    """Promise 4: neither nobody, nor one that does not read."""
+    """The loop is never blocked: neither nobody, nor one that does not read."""
     kinds = (zmq.PUSH, zmq.DEALER, zmq.REQ, zmq.PAIR, zmq.PUB, zmq.ROUTER)
     streams = [backend.stream(backend.socket(kind, sndhwm=1)) for kind in kinds]
     full, peer = backend.pair(zmq.PUSH, zmq.PULL, sndhwm=1, rcvhwm=1)
@@ -290,7 +290,7 @@ def _logs(backend, caplog):
 @pytest.mark.skipif(count_waits is None, reason="counts context switches")
 @pytest.mark.ours
 def test_an_idle_loop_does_not_wake_up(backend):
-    """Promise 17: at home not once, as a guest at the pace of its sweeps."""
+    """Idle costs nothing: at home not once, as a guest at the pace of its sweeps."""
     streams = []
     for _ in range(20):
         socket, peer = backend.pair()

@@ -1,4 +1,4 @@
-"""Promise 17: an idle program does not wake up where we are at home, and elsewhere only to sweep.
+"""Idle costs nothing: on loops that are ours, programs do not wake up; on others, only to sweep.
 
 Counted is how often the thread has waited, while nothing happens. ZMQSTREAM_TEST_SECONDS makes it
 longer than the part of a second that it is by default.

@@ -246,7 +246,7 @@ def test_bad_arguments(backend, pair, arguments, error, text):
 
 
 def test_no_reference_is_kept(backend, pair):
-    """Promise 16: neither to a batch nor to a message after its callback."""
+    """Nothing leaks: no reference to a batch or a message is kept after its callback."""
     import sys
 
     stream, peer = pair

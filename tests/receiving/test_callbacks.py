@@ -1,4 +1,4 @@
-"""Callbacks of on_recv(). Promise 12: a pause is immediate. Promise 13: coroutines."""
+"""Callbacks of on_recv(): a pause is immediate, and coroutine callbacks run to their end."""
 
 import asyncio
 import contextvars
@@ -12,7 +12,7 @@ import zmq
 
 @pytest.mark.parametrize("backlog", [1, 10, 500])
 def test_pause_is_immediate(backend, backlog):
-    """Promise 12, in the middle of a turn."""
+    """A pause is immediate, in the middle of a turn."""
     socket, peer = backend.pair(rcvhwm=0, sndhwm=0)
     stream = backend.stream(socket)
     first = backend.recorder()
@@ -144,7 +144,7 @@ def test_context_when_replaced_in_a_turn(backend):
 
 
 def test_coroutine_callbacks_start_in_order_and_are_held(backend):
-    """Promise 13: nobody else holds the futures that these wait for."""
+    """Coroutine callbacks run to their end: nobody else holds the futures that these wait for."""
     import gc
 
     socket, peer = backend.pair()

@@ -95,7 +95,7 @@ def test_what_waits_stays_in_libzmq_and_its_high_water_mark_holds(backend):
 
 
 def test_it_is_idle_while_it_is_full(backend, pair, handlers):
-    """Promise 17: waiting messages are no reason to wake up."""
+    """Idle costs nothing: waiting messages are no reason to wake up."""
     stream, peer = pair
     stream.on_recv(handlers, max_concurrency=1)
     for i in range(5):

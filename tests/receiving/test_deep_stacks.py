@@ -1,4 +1,4 @@
-"""Promises 2 and 6 where callbacks are nested so deeply that Python could not enter another one."""
+"""Nothing is lost where callbacks are nested so deeply that Python could not enter another one."""
 
 import asyncio
 import sys

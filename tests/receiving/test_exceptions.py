@@ -1,4 +1,4 @@
-"""Promise 6: an exception of a callback stays with its message."""
+"""An exception stays with its message: an exception of a callback stays with its message."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from support.traffic import listening
 @pytest.mark.deviates("pyzmq is deaf after an exception with a backlog")
 @pytest.mark.parametrize("backlog", [1, 2, 100, 1000])
 def test_exceptions_with_a_backlog(backend, others, backlog):
-    """Promise 6."""
+    """An exception stays with its message."""
     socket, peer = backend.pair(rcvhwm=0, sndhwm=0)
     stream = backend.stream(socket)
     got = backend.recorder()
@@ -79,7 +79,7 @@ def test_exceptions_of_on_send_and_on_err(backend):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("kind", ["on_recv", "on_send"])
 def test_leaving_the_loop(backend, error, kind, others):
-    """Promise 6: what was waiting is delivered when the loop runs again."""
+    """The messages that waited are delivered when the loop runs again."""
     stream, socket, peer, got = listening(backend)
     neighbour, _, neighbour_peer, neighbour_got = listening(backend)
 

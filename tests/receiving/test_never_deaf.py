@@ -1,4 +1,4 @@
-"""Promise 1: what has arrived is delivered, whatever was done before.
+"""Never deaf: what has arrived is delivered, whatever was done before.
 
 `throttled()` waits out libzmq's command throttle before each raw call: see conftest.py. Nothing
 here runs a timer that would wake the loop and hide a lost edge: `backend.wait` only waits for the

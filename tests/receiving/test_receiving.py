@@ -1,4 +1,4 @@
-"""Contract 1: messages in. Promise 2: whole, in order, once."""
+"""Messages in. Nothing lost, doubled or reordered: whole, in order, once."""
 
 import sys
 
@@ -165,7 +165,7 @@ def test_callbacks_may_change_their_message(backend):
 
 @pytest.mark.ours
 def test_no_reference_to_a_message_is_kept(backend):
-    """Promise 16: not even until the next message, or the turn's end."""
+    """Nothing leaks: no reference is kept until the next message, or the turn's end."""
     socket, peer = backend.pair()
     stream = backend.stream(socket)
     counts = backend.recorder()

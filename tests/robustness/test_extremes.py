@@ -1,4 +1,4 @@
-"""Promises 2, 4, 7, 17 and 18 at their extremes: as many frames, as large ones, as many messages
+"""The contract at its extremes: as many frames, as large ones, as many messages
 that nobody takes as a program may come across."""
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Promises 15 and 16: what is queued costs little, and nothing is left behind.
+"""Memory is bounded when asked, and nothing leaks: what is queued costs little.
 
 Each runs in a process of its own, where nobody else allocates. Resident memory is read from
 /proc, descriptors are counted there.

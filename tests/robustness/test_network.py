@@ -1,4 +1,4 @@
-"""Promises 1, 2 and 4 across a network that is slow, loses packets, or is gone for a while.
+"""The contract across a network that is slow, loses packets, or is gone for a while.
 
 Two hosts, each a network namespace and a process. The cable is pulled for half a
 second, on one of our own loops and one of asyncio's; for 5 s and on every loop with

@@ -1,4 +1,4 @@
-"""Promises 10 and 16 where descriptors run out: errors say so, what exists goes on, what could not
+"""The contract where descriptors run out: errors say so, what exists goes on, what could not
 be made can be made later, and nothing is left behind. In forked children."""
 
 import errno
@@ -63,7 +63,7 @@ def spare_for(backend):
 
 
 def too_many(call):
-    """Whether `call` fails for want of a descriptor."""
+    """Whether `call` fails because there is no descriptor."""
     try:
         call()
     except (OSError, zmq.ZMQError) as error:

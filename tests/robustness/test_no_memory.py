@@ -1,4 +1,4 @@
-"""Promises 7, 8 and 16 where memory runs out: each allocation of Python's fails once, and one of
+"""The contract where memory runs out: each allocation of Python's fails once, and one of
 libzmq's. Nothing is lost in silence, no stream is deaf afterwards. In forked children."""
 
 import asyncio

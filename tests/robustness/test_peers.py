@@ -1,4 +1,4 @@
-"""Promises 2, 7 and 18 with peers that send garbage, break off or are killed in mid-message."""
+"""Peers cannot crash a stream: they send garbage, break off or are killed in mid-message."""
 
 import os
 import random

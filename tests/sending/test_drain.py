@@ -1,4 +1,4 @@
-"""Promise 15: who is told when there is room in the queue: on_drain() and await drain()."""
+"""Memory is bounded when asked: on_drain() and await drain() report that the queue has room."""
 
 import asyncio
 import gc

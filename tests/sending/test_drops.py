@@ -1,4 +1,4 @@
-"""Promise 15: messages that a full queue drops: which, and who is told."""
+"""Memory is bounded when asked: messages that a full queue drops: which, and who is told."""
 
 import asyncio
 import logging

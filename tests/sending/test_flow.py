@@ -1,4 +1,4 @@
-"""Promise 15: a queue that is bounded when asked: sizes, limits, and sends that are refused."""
+"""Memory is bounded when asked: the queue's sizes and limits, and sends that are refused."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Promise 15: when on_drain() is called, and when not."""
+"""Memory is bounded when asked: when on_drain() is called, and when not."""
 
 import asyncio
 

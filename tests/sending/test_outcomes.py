@@ -1,4 +1,4 @@
-"""Promise 7: every send has an outcome: on_send(), a send's own callback, on_err(), the log."""
+"""Every send has an outcome: on_send(), a send's own callback, on_err(), the log."""
 
 import asyncio
 import contextvars
@@ -142,7 +142,7 @@ def test_coroutine_on_send(backend):
 
 
 def test_a_failed_send_holds_up_nobody(backend):
-    """Promise 7: EHOSTUNREACH."""
+    """Every send has an outcome: EHOSTUNREACH."""
     router, peer = backend.router(b"there", transport="tcp")
     stream = backend.stream(router)
     sent = backend.recorder()

@@ -1,4 +1,4 @@
-"""Contract 1: messages out. Promises 2 and 3: what was given is sent, all of it and in order."""
+"""Messages out. Sent as given: what was given is sent, all of it and in order."""
 
 import array
 import json
@@ -87,7 +87,7 @@ def test_shapes_of_messages(backend, count, size):
 
 @pytest.mark.deviates("pyzmq sends whatever the object holds when its turn comes")
 def test_what_was_given_is_what_is_sent(backend):
-    """Promise 3."""
+    """Sent as given."""
     socket, peer = backend.pair()
     stream = backend.stream(socket)
     message = [b"a", b"b"]

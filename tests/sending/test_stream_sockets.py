@@ -1,4 +1,4 @@
-"""Promise 2 on STREAM sockets: a TCP client that does not read holds up no other.
+"""Every send has an outcome, on STREAM sockets: a client that does not read holds up no other.
 
 libzmq refuses messages client by client there, as a ROUTER with ROUTER_MANDATORY does.
 """

@@ -1,4 +1,4 @@
-"""Promise 8: close() loses as little as libzmq allows."""
+"""Close loses as little as possible: close() loses as little as libzmq allows."""
 
 import asyncio
 import gc
@@ -229,7 +229,7 @@ def test_linger_must_be_a_number(backend):
 
 @pytest.mark.ours
 def test_streams_are_collected_after_close(backend):
-    """Promise 16."""
+    """Nothing leaks."""
     references = []
     for _ in range(20):
         socket, peer = backend.pair()

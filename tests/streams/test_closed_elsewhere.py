@@ -1,4 +1,4 @@
-"""Promises 9 and 10, idle streams: the socket is closed behind their back, the context ends."""
+"""Idle streams: the socket is closed behind their back, or the context ends."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ import zmq
 @pytest.mark.ours
 @pytest.mark.parametrize("notice", ["closed", "close", "send", "on_recv", "flush"])
 def test_socket_closed_directly(backend, notice):
-    """Promise 10."""
+    """A closed socket does no harm."""
     socket, _ = backend.pair()
     stream = backend.stream(socket)
     stream.on_recv(print)
@@ -67,7 +67,7 @@ def test_filters_for_the_warning_find_ours_too(backend):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at /proc")
 def test_its_descriptor_is_let_go_before_it_is_closed(backend):
-    """Promise 10: the number is somebody else's at once, and nothing of his is ended."""
+    """A closed socket does no harm: its descriptor's number is used again at once."""
     reader, writer = os.pipe()
     got = backend.recorder()
     taken = []
@@ -98,7 +98,7 @@ def test_its_descriptor_is_let_go_before_it_is_closed(backend):
 @pytest.mark.deviates("pyzmq's new stream then gets nothing")
 @pytest.mark.filterwarnings("ignore:.*closed directly")
 def test_descriptor_used_again(backend, expected_log):
-    """Promise 10: the old stream's end must not take the new one's descriptor away."""
+    """The old stream's end must not take the new stream's descriptor away."""
     for _ in range(5):
         socket, peer = backend.pair()
         old = backend.stream(socket)
@@ -128,7 +128,7 @@ def test_descriptor_used_again(backend, expected_log):
 @pytest.mark.deviates("pyzmq's streams keep the context waiting for ever")
 @pytest.mark.parametrize("receiver", [True, False])
 def test_context_terminated_by_another_thread(backend, receiver):
-    """Promise 9."""
+    """context.term() returns."""
     streams = [backend.stream(backend.socket(kind)) for kind in (zmq.PULL, zmq.PUB, zmq.DEALER)]
     closed, errors = backend.recorder(), backend.recorder()
     for stream in streams:

@@ -1,4 +1,4 @@
-"""Promises 9 and 10 in every state of a stream: its context is terminated by another thread, its
+"""The end in every state of a stream: its context is terminated by another thread, its
 socket is closed behind its back. (Idle streams:
 test_closed_elsewhere.py.)"""
 

@@ -1,4 +1,4 @@
-"""Promise 11: flush(flag, limit) is exact."""
+"""flush() is exact: flush(flag, limit) is exact."""
 
 import pytest
 import zmq

@@ -1,5 +1,6 @@
-"""Promise 14: in a forked child a stream of the parent raises a clear error, never spins, and
-disturbs nothing in the parent; the child can make its own."""
+"""A forked child disturbs nothing. A stream of the parent raises an error there, and never spins.
+
+The child can make streams of its own."""
 
 import gc
 import glob

@@ -1,4 +1,4 @@
-"""Promises 2 and 14 for messages in parts: the parts are of the thread that sends them."""
+"""Messages in parts: the parts are of the thread that sends them."""
 
 import contextlib
 import gc

@@ -1,5 +1,6 @@
-"""Promise 14: send*() may be called from any thread, also while the stream is closed: each message
-is sent, or counted as lost, or refused."""
+"""Any thread may send, also while the stream is closed.
+
+Each message is sent, counted as lost, or refused."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""Promise 14: sends from any thread; everything else from the loop's, and debug mode says so."""
+"""Any thread may send. All other methods belong to the loop's thread, and debug mode says so."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from support.children import run_script
 
 @pytest.mark.deviates("pyzmq's send is not thread-safe")
 def test_sends_from_threads_wake_the_loop(backend):
-    """Promise 14."""
+    """Any thread may send."""
     socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
     stream = backend.stream(socket)
     sent = backend.recorder()
