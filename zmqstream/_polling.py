@@ -58,7 +58,7 @@ class Polling:
         if self.others:
             found = zmq.Poller.poll(self.poller, 0)
             for _, _, stream in self.streams:  # it may have swallowed what others wait for
-                _core.poll_events(stream)
+                _core.look_for_events(stream)
             return found
         return [
             (socket, events)
@@ -67,7 +67,7 @@ class Polling:
         ]
 
     def may_go_on(self) -> bool:
-        return not self.streams or _core.poll_may_go_on(self.streams[0][2])
+        return not self.streams or _core.may_go_on(self.streams[0][2])
 
     def watch_others(self, loop: asyncio.AbstractEventLoop) -> None:
         for socket, mask in self.poller.sockets:
@@ -123,6 +123,6 @@ class Polling:
 
 
 def _events(socket: Any, stream: _core.Stream) -> int:
-    events = _core.poll_events(stream)
+    events = _core.look_for_events(stream)
     # A stream may be closed because another one has taken its place.
     return socket.getsockopt(zmq.EVENTS) if events < 0 else events

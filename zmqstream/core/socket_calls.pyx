@@ -229,8 +229,8 @@ cdef object wait_to_send(Stream self, object socket, object frames, int flags, o
     send.stream = self
     send.owner = socket
     send.limited = milliseconds > 0
-    future = send.outcome = new_future(SendFuture, loop)
-    future._send = send
+    future = send.outcome = new_future(EndableFuture, loop)
+    future._end = send._on_cancel
     send.delivery = Delivery(
         None, tracker, zs_now() + milliseconds * <int64_t> 1_000_000 if milliseconds > 0 else 0)
     send.delivery.awaited = send
@@ -262,7 +262,7 @@ def socket_poll(self, timeout=None, int flags=POLLIN):
     poller = PollWaiter.__new__(PollWaiter)
     poller.mask = flags
     poller.owner = self
-    future = poller.outcome = new_future(PollFuture, loop)
+    future = poller.outcome = new_future(EndableFuture, loop)
     future._end = poller.leave
     if timeout is not None and timeout > 0:
         poller.timer = loop.call_later(timeout * 1e-3, poller._on_timeout)

@@ -2,5 +2,4 @@
 cdef class SocketStream(Stream):
     cdef object owner           # a weak reference to the asynchronous socket; None: there is none
 
-    cdef int release_unowned(self) except -1
     cdef int end_all(self) except -1

@@ -35,12 +35,6 @@ cdef class SocketStream(Stream):
             owner.close()
         return 0
 
-    cdef int release_unowned(self) except -1:
-        """No Poller watches a plain socket any more."""
-        if self.owner is None and not self._is_used():
-            self._leave()
-        return 0
-
     cdef int end_all(self) except -1:
         """End all that waits: with the reason for which the socket has ended, or as cancelled."""
         cdef Ring ring
@@ -130,7 +124,7 @@ cdef int take_over(Stream self, Socket socket, int fd) except -1:
 
 # -- what a Poller uses --------------------------------------------------------------------------------
 
-cdef int look_for_events(Stream self) except -2:
+cpdef int look_for_events(Stream self) except -2:
     """The socket's events; -1 if it has ended. Who waits for them at the stream gets a turn."""
     cdef int events = self.read_events()
     if events > 0 and events & self.interest():
@@ -139,19 +133,9 @@ cdef int look_for_events(Stream self) except -2:
     return events
 
 
-cdef bint may_go_on(Stream self) except -1:
+cpdef bint may_go_on(Stream self) except -1:
     """Whether what is there may be had before the loop has gone round."""
     return not (budget_spend(&waiters_of(self).fairness) and must_yield(self))
-
-
-def poll_events(Stream stream):
-    """For a Poller: the socket's events, -1 if it has ended."""
-    return look_for_events(stream)
-
-
-def poll_may_go_on(Stream stream):
-    """For a Poller: whether the events may be returned before the loop has gone round."""
-    return may_go_on(stream)
 
 
 def poll_now(list sockets, type kind, timeout):
@@ -192,10 +176,12 @@ def poll_wait(Stream stream, int mask, callback):
 
 
 def release_unowned(Stream stream):
-    """For a Poller: forget a plain socket that nobody watches any more."""
-    if isinstance(stream, SocketStream) and stream.state < CLOSED:
-        waiters_of(stream)
-        (<SocketStream> stream).release_unowned()
+    """For a Poller: forget a plain socket that no Poller watches any more."""
+    if (
+        isinstance(stream, SocketStream) and stream.state < CLOSED
+        and (<SocketStream> stream).owner is None and not stream._is_used()
+    ):
+        stream._leave()
 
 
 def check_socket_process(SocketStream stream):
@@ -205,6 +191,6 @@ def check_socket_process(SocketStream stream):
 
 def poll_future(loop, end):
     """For a Poller: a future that calls `end()` when it is cancelled."""
-    future = PollFuture(loop=loop)
+    future = EndableFuture(loop=loop)
     future._end = end
     return future

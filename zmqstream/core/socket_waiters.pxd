@@ -18,8 +18,8 @@ cdef class SocketReceive(AwaitedMessage):
 
 @cython.final
 cdef class SocketSend(AwaitedSend):
-    cdef object outcome         # the SendFuture that the caller has
-    cdef object owner           # likewise
+    cdef object outcome         # the EndableFuture that the caller has
+    cdef object owner           # the socket, which must live as long as this waits
 
     cdef int stop(self, object reason) except -1
 
@@ -28,9 +28,9 @@ cdef class SocketSend(AwaitedSend):
 cdef class PollWaiter:
     cdef Stream stream
     cdef int mask               # the events that it waits for
-    cdef object outcome         # the PollFuture of a socket's poll(), or None
+    cdef object outcome         # the EndableFuture of a socket's poll(), or None
     cdef object callback        # or, of a Poller, what is called with the events, or with an error
-    cdef object owner           # likewise
+    cdef object owner           # the socket, which must live as long as this waits
     cdef object timer           # the TimerHandle of _on_timeout(), or None
 
     cdef int join(self, Stream stream) except -1

@@ -14,8 +14,7 @@
 
 cdef object Future = None
 cdef object ReceiveFuture = None
-cdef object SendFuture = None
-cdef object PollFuture = None
+cdef object EndableFuture = None
 
 cdef extern from "Python.h":
     object vectorcall "PyObject_Vectorcall"(
@@ -28,7 +27,7 @@ cdef str SET_RESULT = "set_result"
 
 def make_future_classes():
     """Make the classes of futures. asyncio is imported when the first is needed."""
-    global Future, ReceiveFuture, SendFuture, PollFuture
+    global Future, ReceiveFuture, EndableFuture
     base = importlib.import_module("asyncio").Future
 
     class _ReceiveFuture(base):
@@ -50,21 +49,8 @@ def make_future_classes():
                 receive._on_cancel()
             return True
 
-    class _SendFuture(base):
-        """A message that libzmq has not accepted yet."""
-
-        __slots__ = ("_send",)
-
-        def cancel(self, msg=None):
-            send = self._send
-            if not base.cancel(self, msg=msg):
-                return False
-            if send is not None:
-                send._on_cancel()
-            return True
-
-    class _PollFuture(base):
-        """Events that have not come yet. `_end` is called when it is cancelled."""
+    class _EndableFuture(base):
+        """A send or a poll that waits. `_end` is called when the future is cancelled."""
 
         __slots__ = ("_end",)
 
@@ -76,7 +62,7 @@ def make_future_classes():
                 end()
             return True
 
-    Future, ReceiveFuture, SendFuture, PollFuture = base, _ReceiveFuture, _SendFuture, _PollFuture
+    Future, ReceiveFuture, EndableFuture = base, _ReceiveFuture, _EndableFuture
 
 
 cdef object new_future(object kind, object loop):
@@ -259,7 +245,7 @@ cdef class SocketSend(AwaitedSend):
         cdef object outcome = self.outcome, owner = self.owner  # no-cython-lint
         self.reported = self.ended = True
         self.delivery = self.owner = self.outcome = None
-        outcome._send = None
+        outcome._end = None
         if error is not None and self.stream.state == CLOSED:
             return cancel_future(outcome)
         set_outcome(self.stream, outcome, result, error)
@@ -271,7 +257,7 @@ cdef class SocketSend(AwaitedSend):
         cdef object outcome = self.outcome, owner = self.owner  # no-cython-lint
         self.ended = True
         self.delivery = self.owner = self.outcome = None
-        outcome._send = None
+        outcome._end = None
         zs_count(ZS_UNSENT, 1)
         self.stream.out.cancel(delivery)
         delivery.release()
