@@ -13,8 +13,6 @@ import pytest
 import zmq
 
 from support.traffic import listening
-from zmqstream.eventloop import reactor_of
-from zmqstream.stats import LoopStats
 
 
 def touch_send(socket):
@@ -309,34 +307,6 @@ def test_touched_between_the_poll_and_the_turn(backend, throttled, others):
     first.close()
     second.close()
     assert order == ["message", "the next iteration"]
-
-
-@pytest.mark.ours
-def test_few_streams_are_looked_at_before_the_loop_sleeps(backend, throttled):
-    """And not only because the last sweep was long ago."""
-    if not backend.at_home:
-        pytest.skip("a guest looks at them by the clock")
-    stream, socket, peer, _ = listening(backend)
-    after, before = backend.recorder(), []
-
-    def sleeps():
-        return LoopStats(*reactor_of(backend.loop).stats()).sleeps
-
-    def touch():
-        peer.send(b"x")
-        throttled()
-        socket.getsockopt(zmq.EVENTS)
-        before.append(sleeps())
-
-    def on_recv(message):
-        if len(before) < 5:
-            backend.loop.call_soon(touch)
-        after.append(sleeps())
-
-    stream.on_recv(on_recv)
-    backend.loop.call_soon(touch)
-    backend.wait(after, 5)
-    assert after == before
 
 
 @deaf
