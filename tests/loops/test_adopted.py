@@ -295,7 +295,6 @@ def test_a_stream_made_by_another_thread(kind, loop, context, how):
             peer.send(b"%d" % number)
             assert peer.recv() == b"%d" % number
         assert threads == [thread] * 3
-    assert eventloop.reactor_of(loop).repaired == 0
     stream.close()
 
 
