@@ -583,6 +583,8 @@ def test_pytest_bench(tmp_path):
     """Rounds are pytest-benchmark's own, and runs can be compared."""
     pytest.importorskip("pytest_benchmark")
     root = Path(__file__).parents[2]
+    # it would not measure in a worker of pytest-xdist's
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
 
     def run(*options):
         done = subprocess.run(
@@ -591,7 +593,7 @@ def test_pytest_bench(tmp_path):
             + ["-k", "flush and 100 and not pyzmq", "--benchmark-max-time", "0"]
             + ["--benchmark-storage", str(tmp_path), *options],
             cwd=tmp_path,  # the zmqstream to be imported is the one that is tested here
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             capture_output=True,
             text=True,
             timeout=60,

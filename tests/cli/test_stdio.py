@@ -131,11 +131,13 @@ def test_a_closed_pipe(command, context):
     assert pull.end(-signal.SIGPIPE) == ("", "")
 
 
-def test_a_closed_pipe_for_the_rates(command):
+def test_a_closed_pipe_for_the_rates(command, context):
     """stderr goes the same way: 2>&1 | head -1."""
     pull = command("pull", "--bind", ANY_PORT, "--interval", 0.01, stdout=subprocess.DEVNULL)
-    pull.bound()
+    socket = context.socket(zmq.PUSH)
+    socket.connect(pull.bound())
     pull.process.stderr.close()
+    socket.send(b"x")  # a rate is written for each message, but not for long without any
     assert pull.process.wait(TIMEOUT) == -signal.SIGPIPE
 
 
