@@ -99,7 +99,12 @@ def backend(request, monkeypatch, caplog):
     backend.close()
     if not backend.reference:
         assert backend.errors == [], "the test did not expect this report to the loop"
-        unexpected = [r for r in caplog.get_records("call") if r.name in ("zmqstream", "asyncio")]
+        unexpected = [
+            record
+            for record in caplog.get_records("call")
+            if record.name in ("zmqstream", "asyncio")
+            and not record.msg.startswith("Executing ")  # asyncio, of a step that took 0.1 s
+        ]
         assert unexpected == [], "the test did not expect this log record"
 
 

@@ -39,28 +39,35 @@ def test_no_wake_up_is_lost_between_two_threads(backend):
     """The loop's thread may run between any two steps of a sender's."""
     socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
     stream = backend.stream(socket)
-    told, late = threading.Event(), 0
+    told = threading.Event()
     stream.on_send(lambda msg, status: told.set())
-    done = backend.recorder()
+    # at home nothing else would wake the loop; as a guest, a sweep does after 0.05 s
+    longest = TIMEOUT if backend.at_home else 0.03
 
-    def other():
-        nonlocal late
-        for _ in range(2000):
-            told.clear()
-            stream.send(b"x")
-            late += not told.wait(0.03)  # a sweep would find it after 0.05
-        backend.loop.call_soon_threadsafe(done.append, 1)
+    def late():
+        """How many messages were sent late: the machine is busy, or a wake-up was lost."""
+        done = backend.recorder()
+
+        def other():
+            count = 0
+            for _ in range(2000):
+                told.clear()
+                stream.send(b"x")
+                count += not told.wait(longest)
+            backend.loop.call_soon_threadsafe(done.append, count)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        (count,) = backend.wait(done)
+        thread.join()
+        return count
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        thread = threading.Thread(target=other)
-        thread.start()
-        backend.wait(done)
-        thread.join()
+        assert any(late() <= (0 if backend.at_home else 20) for _ in range(3))
     finally:
         sys.setswitchinterval(interval)
-    assert late < 20
 
 
 @pytest.mark.ours
