@@ -176,6 +176,19 @@ def test_left_alone(make, context):
     loop.close()
 
 
+def test_the_attributes_of_the_loop_stay_fast(loop, context):
+    """CPython 3.11 and 3.12 have no dict for the attributes of an object until code asks for it."""
+
+    def has_dict():
+        return any("_ready" in each for each in gc.get_referents(loop) if type(each) is dict)
+
+    before = has_dict()
+    stream = ZMQStream(pair(context)[0], loop)
+    assert served(loop) == "adopted"
+    assert has_dict() == before
+    stream.close()
+
+
 def test_switched_off(loop, context, monkeypatch):
     monkeypatch.setenv("ZMQSTREAM_LOOP", "guest")
     first, peer = pair(context)
