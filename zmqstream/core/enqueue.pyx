@@ -44,12 +44,10 @@ cdef int send_message(
     cdef object frames, tracker
     cdef int64_t deadline
     check_usable(self)
-    if (
-        type(message) is list and PyList_GET_SIZE(<PyObject *> message) == 1
-        and copy and not track and callback is None and timeout is None
-        and PyBytes_CheckExact(PyList_GET_ITEM(<PyObject *> message, 0))
-    ):
-        return send_frames(self, <object> PyList_GET_ITEM(<PyObject *> message, 0), flags, None)
+    if copy and not track and callback is None and timeout is None:
+        frames = only_bytes(message)
+        if frames is not None:
+            return send_frames(self, frames, flags, None)
     check_callable(callback, "send")
     deadline = deadline_of(timeout, "send")
     trackers = []

@@ -215,6 +215,16 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
 
 # -- the snapshot of what a caller wants sent -----------------------------------------------------
 
+cdef inline object only_bytes(object message):
+    """The only frame of a message, if it is bytes: its snapshot if it is to be copied. Else None."""
+    cdef PyObject *frame = NULL
+    if type(message) is list and PyList_GET_SIZE(<PyObject *> message) == 1:
+        frame = PyList_GET_ITEM(<PyObject *> message, 0)
+    elif type(message) is tuple and PyTuple_GET_SIZE(<PyObject *> message) == 1:
+        frame = PyTuple_GET_ITEM(<PyObject *> message, 0)
+    return <object> frame if frame is not NULL and PyBytes_CheckExact(frame) else None
+
+
 cdef object snapshot(object message, Socket socket, bint copy, bint track, list trackers):
     """What the caller gave, in a form that cannot change: a frame, or a tuple of several.
 

@@ -15,6 +15,7 @@ cdef class Reactor:
     """The sources of one loop, and the turns of those that are ready."""
     cdef object __weakref__
     cdef readonly object loop   # the asyncio loop
+    cdef dict loop_keyword      # {"loop": loop}, with which futures are made; None before the first
     cdef readonly str poller    # "epoll" or "selectors"
     cdef readonly str kind      # how the loop is served: "own", "adopted", "hooked" or "guest"
     cdef bint is_guest          # the loop is somebody else's, and may be closed without telling us

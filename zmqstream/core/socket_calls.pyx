@@ -46,14 +46,13 @@ cdef object socket_receive(
 ):
     cdef Stream self = socket._stream
     cdef Waiters waiters
-    cdef object loop, result = None, error = None
+    cdef object result = None, error = None
     cdef bint yielding = False, wait = not flags & DONTWAIT
     cdef Ending ending = DRAINED
     if self is None or not is_here(self):
         self = socket._find_stream()
         if self is None:
             return socket._receive_as_pyzmq(kind == MESSAGE, kind == INTO, flags, copy, buffer, size)
-    loop = self.reactor.loop
     waiters = waiters_of(self)
     if wait and waiters.first() is not None:
         return wait_for_message(self, socket, kind, copy, buffer, size, False, LOOK)
@@ -69,13 +68,13 @@ cdef object socket_receive(
         if result is not None:
             if self.interest():
                 self.touch()
-            return done_future(loop, result)
+            return done_future(self.reactor, result)
         if error is None and not wait:
             error = zmq_error(EAGAIN)
         if error is not None:
             if self.interest():
                 self.touch()
-            return failed_future(loop, error)
+            return failed_future(self.reactor, error)
     return wait_for_message(self, socket, kind, copy, buffer, size, yielding, ending)
 
 
@@ -86,10 +85,10 @@ cdef object wait_for_message(
     """A future for a receive that finds nothing, or must let the loop go round first."""
     cdef Waiters waiters = self.waiters
     cdef SocketReceive receive
-    cdef object future, loop = self.reactor.loop
+    cdef object future
     cdef int milliseconds = socket_timeout(self, OPT_RCVTIMEO)
     if milliseconds == 0:
-        return failed_future(loop, zmq_error(EAGAIN))
+        return failed_future(self.reactor, zmq_error(EAGAIN))
     warn_if_not_running(self, True)
     receive = SocketReceive.__new__(SocketReceive)
     receive.stream = self
@@ -100,10 +99,10 @@ cdef object wait_for_message(
     receive.size = size
     receive.yielding = yielding
     receive.limited = True
-    future = receive.outcome = new_future(ReceiveFuture, loop)
+    future = receive.outcome = new_future(ReceiveFuture, self.reactor)
     future._receive = receive
     if milliseconds > 0:
-        receive.timer = loop.call_later(milliseconds * 1e-3, receive._on_timeout)
+        receive.timer = self.reactor.loop.call_later(milliseconds * 1e-3, receive._on_timeout)
         self.reactor.called = True
     waiters.join(receive)
     if waiters.first() is receive:
@@ -134,11 +133,12 @@ def socket_deserialize(recvd, load):
         return None
     if recvd.exception() is not None:
         return recvd
-    loop = recvd.get_loop()
+    future = Future(loop=recvd.get_loop())
     try:
-        return done_future(loop, load(recvd.result()))
+        future.set_result(load(recvd.result()))
     except Exception as error:
-        return failed_future(loop, error)
+        future.set_exception(error)
+    return future
 
 
 # -- sending ----------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ cdef object socket_send_message(
     object socket, object message, int flags, bint copy, bint track, dict kwargs
 ):
     cdef Stream self = socket._stream
-    cdef object frames, loop, tracker = None, error = None
+    cdef object frames, future, tracker = None, error = None
     cdef list trackers
     cdef PartialMessage whole
     cdef Delivery delivery
@@ -168,23 +168,26 @@ cdef object socket_send_message(
         try:
             self = socket._find_stream()
         except zmq.ZMQError as failure:  # it is closed
-            return failed_future(asyncio.get_event_loop(), failure)
+            future = Future(loop=asyncio.get_event_loop())
+            future.set_exception(failure)
+            return future
         if self is None or kwargs:
             return socket._send_as_pyzmq(message, flags, copy, track, kwargs)
-    loop = self.reactor.loop
-    trackers = []
-    try:
-        if not message and isinstance(message, (list, tuple)):
-            raise IndexError("a message needs at least one frame, and this one is empty")
-        frames = snapshot(message, socket, copy, track, trackers)
-    except Exception as failure:
-        return failed_future(loop, failure)
-    if trackers:
-        tracker = tracker_of(trackers)
+    frames = only_bytes(message) if copy and not track else None
+    if frames is None:
+        trackers = []
+        try:
+            if not message and isinstance(message, (list, tuple)):
+                raise IndexError("a message needs at least one frame, and this one is empty")
+            frames = snapshot(message, socket, copy, track, trackers)
+        except Exception as failure:
+            return failed_future(self.reactor, failure)
+        if trackers:
+            tracker = tracker_of(trackers)
     if flags & SNDMORE or self.parts is not None:
         whole = gather_part(self, frames, flags, None if tracker is None else Delivery(None, tracker))
         if whole is None:
-            return done_future(loop, tracker)
+            return done_future(self.reactor, tracker)
         frames, delivery = whole.all_frames(), join_deliveries(whole.deliveries)
         tracker = None if delivery is None else delivery.tracker
     if self.mailbox is not None and self.mailbox.has_mail:
@@ -201,18 +204,18 @@ cdef object socket_send_message(
     if code == 0:
         zs_count(ZS_QUEUED, 1)
         count_handed_over(self, size_of(<PyObject *> frames))
-        return done_future(loop, tracker) if may_go_on(self) else later_future(self, tracker)
+        return done_future(self.reactor, tracker) if may_go_on(self) else later_future(self, tracker)
     if code != EAGAIN or flags & DONTWAIT:
         error = zmq_error(code)
         if code == ETERM or code == ENOTSOCK:
             self.on_socket_error(code)
-        return failed_future(loop, error)
+        return failed_future(self.reactor, error)
     return wait_to_send(self, socket, frames, flags, tracker)
 
 
 cdef object later_future(Stream self, object result):
     """A future that is done when the loop has gone round once."""
-    cdef object future = new_future(Future, self.reactor.loop)
+    cdef object future = new_future(Future, self.reactor)
     self.reactor.call_soon(_set_result, (future, result))
     return future
 
@@ -220,16 +223,16 @@ cdef object later_future(Stream self, object result):
 cdef object wait_to_send(Stream self, object socket, object frames, int flags, object tracker):
     """A future for a message that libzmq does not take yet."""
     cdef int milliseconds = socket_timeout(self, OPT_SNDTIMEO)
-    cdef object future, loop = self.reactor.loop
+    cdef object future
     cdef SocketSend send
     if milliseconds == 0:
-        return failed_future(loop, zmq_error(EAGAIN))
+        return failed_future(self.reactor, zmq_error(EAGAIN))
     warn_if_not_running(self, True)
     send = SocketSend.__new__(SocketSend)
     send.stream = self
     send.owner = socket
     send.limited = milliseconds > 0
-    future = send.outcome = new_future(EndableFuture, loop)
+    future = send.outcome = new_future(EndableFuture, self.reactor)
     future._end = send._on_cancel
     send.delivery = Delivery(
         None, tracker, zs_now() + milliseconds * <int64_t> 1_000_000 if milliseconds > 0 else 0)
@@ -243,7 +246,7 @@ cdef object wait_to_send(Stream self, object socket, object frames, int flags, o
 def socket_poll(self, timeout=None, int flags=POLLIN):
     """Wait for events: a future of those that have come, 0 after `timeout` milliseconds."""
     cdef Stream stream = self._stream
-    cdef object future, loop
+    cdef object future
     cdef int events
     cdef PollWaiter poller
     if self.closed:
@@ -252,20 +255,19 @@ def socket_poll(self, timeout=None, int flags=POLLIN):
         stream = self._find_stream()
         if stream is None:
             return self._poll_as_pyzmq(timeout, flags)
-    loop = stream.reactor.loop
     events = look_for_events(stream)
     if events < 0:
-        return failed_future(loop, stream.close_reason or zmq_error(ENOTSOCK))
+        return failed_future(stream.reactor, stream.close_reason or zmq_error(ENOTSOCK))
     if timeout == 0 or (events & flags and may_go_on(stream)):
-        return done_future(loop, events & flags)
+        return done_future(stream.reactor, events & flags)
     warn_if_not_running(stream, True)
     poller = PollWaiter.__new__(PollWaiter)
     poller.mask = flags
     poller.owner = self
-    future = poller.outcome = new_future(EndableFuture, loop)
+    future = poller.outcome = new_future(EndableFuture, stream.reactor)
     future._end = poller.leave
     if timeout is not None and timeout > 0:
-        poller.timer = loop.call_later(timeout * 1e-3, poller._on_timeout)
+        poller.timer = stream.reactor.loop.call_later(timeout * 1e-3, poller._on_timeout)
         stream.reactor.called = True
     poller.join(stream)
     if events & flags:

@@ -161,7 +161,7 @@ def poll_now(list sockets, type kind, timeout):
     if stream is None or not (found or timeout == 0):
         return None
     if timeout == 0 or may_go_on(stream):
-        return done_future(stream.reactor.loop, found)
+        return done_future(stream.reactor, found)
     return later_future(stream, found)
 
 

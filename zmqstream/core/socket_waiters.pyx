@@ -17,11 +17,9 @@ cdef object ReceiveFuture = None
 cdef object EndableFuture = None
 
 cdef extern from "Python.h":
-    object vectorcall "PyObject_Vectorcall"(
-        PyObject *callable, PyObject **args, size_t nargs, PyObject *names)
+    object call "PyObject_Call"(object, object, object)
     object call_method "PyObject_CallMethodOneArg"(object, object, object)
 
-cdef tuple LOOP_NAME = ("loop",)
 cdef str SET_RESULT = "set_result"
 
 
@@ -65,21 +63,20 @@ def make_future_classes():
     Future, ReceiveFuture, EndableFuture = base, _ReceiveFuture, _EndableFuture
 
 
-cdef object new_future(object kind, object loop):
-    cdef PyObject *args[2]
-    args[1] = <PyObject *> loop
-    return vectorcall(
-        <PyObject *> kind, &args[1], PY_VECTORCALL_ARGUMENTS_OFFSET, <PyObject *> LOOP_NAME)
+cdef object new_future(object kind, Reactor reactor):
+    if reactor.loop_keyword is None:
+        reactor.loop_keyword = {"loop": reactor.loop}
+    return call(kind, (), reactor.loop_keyword)
 
 
-cdef object done_future(object loop, object result):
-    cdef object future = new_future(Future, loop)
+cdef object done_future(Reactor reactor, object result):
+    cdef object future = new_future(Future, reactor)
     call_method(future, SET_RESULT, result)
     return future
 
 
-cdef object failed_future(object loop, object error):
-    cdef object future = new_future(Future, loop)
+cdef object failed_future(Reactor reactor, object error):
+    cdef object future = new_future(Future, reactor)
     future.set_exception(error)
     return future
 

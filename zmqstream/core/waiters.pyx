@@ -229,9 +229,11 @@ cdef AwaitedSend send_awaited(
     if flags & SNDMORE:
         raise ValueError("asend_multipart: flags must not have SNDMORE, as a message is sent as a whole")
     deadline = deadline_of(timeout, "asend_multipart")
-    frames = snapshot(message, self.sock, copy, track, trackers)
+    frames = only_bytes(message) if copy and not track else None
+    if frames is None:
+        frames = snapshot(message, self.sock, copy, track, trackers)
+        check_usable(self)  # again: the snapshot may have run user code
     tracker = tracker_of(trackers) if trackers else None
-    check_usable(self)  # again: the snapshot may have run user code
     awaited = AwaitedSend.__new__(AwaitedSend)
     awaited.stream = self
     if budget_spend(&waiters_of(self).fairness):
