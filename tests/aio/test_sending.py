@@ -37,6 +37,24 @@ def test_not_awaited(aio):
     aio.run(main())
 
 
+@pytest.mark.differs("libzmq looks for room once in a millisecond")
+@pytest.mark.parametrize("flags", [0, zmq.NOBLOCK])
+def test_room_that_libzmq_has_not_noticed(aio, flags):
+    """A send waits only if there is no room."""
+    socket, _, rest = aio.full()
+
+    async def main():
+        for _ in range(10):
+            while socket.send(b"before", zmq.NOBLOCK).exception() is None:
+                pass
+            rest()
+            future = socket.send(b"before", flags)
+            assert future.done()
+            await future
+
+    aio.run(main())
+
+
 def test_cancel(aio):
     """A send that waits is withdrawn as a whole."""
     socket, peer, rest = aio.full()

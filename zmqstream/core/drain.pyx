@@ -23,6 +23,19 @@ cdef inline int hand_over(Stream self, PyObject *frames, int flags) noexcept:
     return message_out(handle, self.socket_type, frames, flags)
 
 
+cdef inline int hand_over_now(Stream self, PyObject *frames, int flags) noexcept:
+    """hand_over() of a message that has not waited for room yet.
+
+    libzmq looks for new room at most once in a millisecond. In that time a fast sender fills the pipe,
+    which the peer empties meanwhile.
+    """
+    cdef int code = hand_over(self, frames, flags)
+    if code != EAGAIN:
+        return code
+    process_mailbox(self)
+    return hand_over(self, frames, flags)
+
+
 cdef inline int count_handed_over(Stream self, Py_ssize_t size) noexcept:
     """Libzmq has taken a message of so many bytes."""
     zs_count(ZS_SENT, 1)

@@ -196,11 +196,11 @@ cdef object socket_send_message(
     if self.out.queued == 0:
         if self.interest():
             self.touch()
-        code = hand_over(self, <PyObject *> frames, flags)
+        code = hand_over_now(self, <PyObject *> frames, flags)
         while code == EINTR:
             PyErr_CheckSignals()
             check_process(self)
-            code = hand_over(self, <PyObject *> frames, flags)
+            code = hand_over_now(self, <PyObject *> frames, flags)
     if code == 0:
         zs_count(ZS_QUEUED, 1)
         count_handed_over(self, size_of(<PyObject *> frames))

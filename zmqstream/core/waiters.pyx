@@ -242,7 +242,7 @@ cdef AwaitedSend send_awaited(
         collect_mail(self)
     if self.out.queued == 0:
         self.touch()  # before it is sent, too
-        code = hand_over(self, <PyObject *> frames, flags)
+        code = hand_over_now(self, <PyObject *> frames, flags)
     if code == EAGAIN and deadline == 0:
         milliseconds = socket_timeout(self, OPT_SNDTIMEO)
         awaited.limited = milliseconds >= 0
