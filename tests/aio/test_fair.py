@@ -106,6 +106,7 @@ def test_dontwait_spends_no_budget(aio, pair):
     async def main():
         for _ in range(MOST):
             assert isinstance(socket.recv(zmq.NOBLOCK).exception(), zmq.Again)
+            assert socket.send(b"x", zmq.NOBLOCK).done()
         peer.send(b"x")
         received = socket.recv()
         at_once = received.done()
@@ -114,6 +115,19 @@ def test_dontwait_spends_no_budget(aio, pair):
 
     # the budget is also a time, which a busy machine may have spent
     assert any(aio.run(main()) for _ in range(20))
+
+
+def test_a_timeout_of_0_never_waits(aio, pair):
+    socket, peer = pair
+    socket.sndtimeo = socket.rcvtimeo = 0
+
+    async def main():
+        for _ in range(MOST):
+            peer.send(b"x")
+            assert socket.recv().result() == b"x"
+            assert socket.send(b"x").done()
+
+    aio.run(main())
 
 
 # -- never deaf ------------------------------------------------------------------------------------

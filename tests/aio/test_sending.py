@@ -55,6 +55,25 @@ def test_room_that_libzmq_has_not_noticed(aio, flags):
     aio.run(main())
 
 
+@pytest.mark.differs("it has no limit")
+def test_cancel_of_a_send_that_waits_for_the_loop(aio, pair):
+    """A future that is not done is of a message that has not gone, whatever it waits for."""
+    socket, peer = pair
+
+    async def main():
+        sent = 0
+        while (future := socket.send(b"%d" % sent)).done():
+            sent += 1
+        assert future.cancel()
+        await iterations()
+        for i in range(sent):
+            assert peer.recv() == b"%d" % i
+        with pytest.raises(zmq.Again):
+            peer.recv(zmq.NOBLOCK)
+
+    aio.run(main())
+
+
 def test_cancel(aio):
     """A send that waits is withdrawn as a whole."""
     socket, peer, rest = aio.full()

@@ -47,7 +47,7 @@ cdef object socket_receive(
     cdef Stream self = socket._stream
     cdef Waiters waiters
     cdef object result = None, error = None
-    cdef bint yielding = False, wait = not flags & DONTWAIT
+    cdef bint yielding, wait = not flags & DONTWAIT
     cdef Ending ending = DRAINED
     if self is None or not is_here(self):
         self = socket._find_stream()
@@ -56,9 +56,7 @@ cdef object socket_receive(
     waiters = waiters_of(self)
     if wait and waiters.first() is not None:
         return wait_for_message(self, socket, kind, copy, buffer, size, False, LOOK)
-    if wait and budget_spend(&waiters.fairness):
-        warn_if_not_running(self, wait)
-        yielding = must_yield(self)
+    yielding = wait and must_go_round(self, OPT_RCVTIMEO)
     if not yielding:
         try:
             check_receivable(self, kind)
@@ -113,6 +111,14 @@ cdef object wait_for_message(
             start_fairness(self)
             self.finish(ending)
     return future
+
+
+cdef bint must_go_round(Stream self, int timeout) except -1:
+    """Whether a call must wait for an iteration of the loop. With a `timeout` of 0 it never waits."""
+    return (
+        budget_spend(&waiters_of(self).fairness) and runs_here(self.reactor)
+        and socket_timeout(self, timeout) != 0 and must_yield(self)
+    )
 
 
 cdef int warn_if_not_running(Stream self, bint waits) except -1:
@@ -193,7 +199,7 @@ cdef object socket_send_message(
     if self.mailbox is not None and self.mailbox.has_mail:
         collect_mail(self)
     flags &= ~SNDMORE
-    if self.out.queued == 0:
+    if self.out.queued == 0 and (flags & DONTWAIT or not must_go_round(self, OPT_SNDTIMEO)):
         if self.interest():
             self.touch()
         code = hand_over_now(self, <PyObject *> frames, flags)
@@ -204,7 +210,7 @@ cdef object socket_send_message(
     if code == 0:
         zs_count(ZS_QUEUED, 1)
         count_handed_over(self, size_of(<PyObject *> frames))
-        return done_future(self.reactor, tracker) if may_go_on(self) else later_future(self, tracker)
+        return done_future(self.reactor, tracker)
     if code != EAGAIN or flags & DONTWAIT:
         error = zmq_error(code)
         if code == ETERM or code == ENOTSOCK:
