@@ -30,7 +30,7 @@ from support.backends import IMPLEMENTATIONS, Backend, set_environment
 
 STEPS = 300  # in an episode, which begins with new sockets on a new loop
 KINDS = ("lost", "doubled", "reordered", "stalled", "wrong")
-FREQUENT = ("Run", "Send", "PeerSend", "Plan", "Receive")
+FREQUENT = ("Run", "Send", "PeerSend", "Plan", "Receive", "AtSockets")
 
 
 def actions_of(seed):

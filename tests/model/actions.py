@@ -17,6 +17,7 @@ from model.callbacks import ERRORS
 from model.flow import Limit, SetDrainCallback
 from model.links import LINKS, Link
 from model.monitor import Bind, SetMonitor
+from model.sockets import AtSockets, CancelFuture
 from model.tasks import Await, Cancel, Drain, Finish, SendAwaited
 
 SIZES = (0, 1, 20, 33, 34, 100, 600, 20_000)
@@ -46,6 +47,7 @@ class Open(NamedTuple):
 
     link: str
     raw: bool  # whether the peers are raw sockets, not streams
+    aio: bool  # whether raw peers are asynchronous sockets too
     peers: int
     hwm: int  # of each socket; 0: none
     hub_binds: bool
@@ -58,7 +60,7 @@ class Open(NamedTuple):
     @classmethod
     def draw(cls, pick):
         return cls(
-            pick.choice(tuple(LINKS)), not pick.chance(3), pick.integer(1, 3),
+            pick.choice(tuple(LINKS)), not pick.chance(3), pick.chance(2), pick.integer(1, 3),
             pick.choice((0, 0, 0, 1, 3)), pick.chance(2), pick.chance(4), pick.chance(8),
             pick.chance(2), pick.chance(2), pick.choice((0, 0, 0, 1, 5)),
         )  # fmt: skip
@@ -349,6 +351,9 @@ class Plan(NamedTuple):
     def do(self, world):
         if stream := world.stream(self.stream):
             error = None if world.backend.reference else self.error
+            if error == "KeyboardInterrupt" and world.late:
+                error = error if world.may_leave else None
+                world.may_leave = False
             stream.plans.append(self._replace(error=error))
 
 
@@ -393,10 +398,10 @@ class Quiet(NamedTuple):
 IN_CALLBACKS = (
     Send, Send, PeerSend, PeerSend, PeerReceive, Receive, Pause, SetSendCallbacks, Touch, Flush,
     Flush, Close, Connect, Limit, SetDrainCallback, SendAwaited, Await, Drain, Cancel, Finish,
-    SetMonitor, Bind,
+    SetMonitor, Bind, AtSockets, AtSockets, CancelFuture,
 )  # fmt: skip
 EVERYWHERE = (
     Run, Send, PeerSend, Receive, Plan, Quiet, Flush, Touch, Pause, SetSendCallbacks, Soon,
     PeerReceive, Connect, Close, Open, Limit, SetDrainCallback, SendAwaited, Await, Drain, Cancel,
-    SetMonitor, Bind,
+    SetMonitor, Bind, AtSockets, CancelFuture,
 )  # fmt: skip

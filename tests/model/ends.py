@@ -93,6 +93,7 @@ class Pipe:
 
     def take(self, message):
         """`message` has arrived. No message before it may be missing."""
+        self.sender.settle()
         ensure(self in message.bounds, message, "came to", self.receiver, "again", kind="doubled")
         lane = self.lanes[message.raw]
         while lane[0] is not message:
@@ -208,6 +209,9 @@ class End:
         else:
             ensure(error.errno == zmq.EAGAIN, self, error)
 
+    def settle(self):
+        """Note what has happened to messages since the last call, at an asynchronous socket."""
+
     def take(self, frames):
         """A message has arrived at this end."""
         sender = None
@@ -243,6 +247,17 @@ class End:
 
 class Raw(End):
     """A raw socket, which only the test uses."""
+
+    receives = ()  # those that wait, of an asynchronous socket
+
+    def unmet(self):
+        return None
+
+    def cancel(self):
+        """Nothing waits here."""
+
+    def close(self):
+        self.socket.close()
 
     def handed_over(self, pipe):
         return 0, 0

@@ -7,6 +7,7 @@ import itertools
 import zmq
 
 from model.ends import Pipe, Raw
+from model.sockets import Asynchronous
 from model.stream import Stream
 
 LINKS = {  # types of the hub and its peers, whether they send, the largest number of peers
@@ -52,6 +53,9 @@ class Link:
         options = {"router_mandatory": 1} if self.mandatory else {}
         self.hub = Stream(world, self, hub_kind, f"s{number}", **options)
         peer_class, letter = (Raw, "p") if spec.raw else (Stream, "s")
+        alternating = spec.link in ("REQ", "REP")
+        if spec.raw and spec.aio and not (self.tcp or alternating or world.backend.reference):
+            peer_class, letter = Asynchronous, "a"
         self.peers = [
             peer_class(world, self, peer_kind, f"{letter}{number}.{i}") for i in range(count)
         ]

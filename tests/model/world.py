@@ -38,6 +38,9 @@ class World:
         self.failure = None  # the first Broken
         self.unreported = []  # [(stream, exception)] that the loop's handler must get
         self.leaving = None  # the exception that must leave the loop
+        # Whether it does so in the next iteration. uvloop keeps only the last of an iteration.
+        self.late = backend.name == "uvloop"
+        self.may_leave = True  # whether a callback may raise such an exception
         self.scheduled = 0  # handles and coroutines that have not run yet
         self.look = None  # called after each event while run_until() waits
         self.unseen_outcomes = 0  # outcomes of tasks that were cancelled before they got them
@@ -169,11 +172,18 @@ class World:
         """Run the loop until finish() is called, and again if an exception leaves the loop."""
         self.finished = False
         while not self.finished:
-            try:
-                self.loop.run_forever()
-            except Leave as error:
-                ensure(error is self.leaving, "left the loop:", error)
-                self.leaving = None
+            self.run_until_exception()
+        if self.leaving is not None and self.late:
+            stop = self.loop.call_soon(self.loop.stop)
+            self.run_until_exception()
+            stop.cancel()
+
+    def run_until_exception(self):
+        try:
+            self.loop.run_forever()
+        except Leave as error:
+            ensure(error is self.leaving, "left the loop:", error)
+            self.leaving = None
 
     def finish(self):
         self.finished = True
@@ -260,6 +270,8 @@ class World:
             if unmet := each.unmet():
                 return unmet
         for raw in self.raws:
+            if unmet := raw.unmet():
+                return unmet
             for pipe in raw.ins if raw.link.instant else ():
                 if pipe.waiting() and not pipe.optional:
                     return f"{raw} has not got {[*pipe.lanes[0], *pipe.lanes[1]][:5]}"
@@ -274,8 +286,14 @@ class World:
         return "stalled"
 
     def drain_raws(self, patience=0):
-        """Read the messages of raw sockets, and wait for those over tcp."""
+        """Read the messages of raw sockets, and wait for those over tcp.
+
+        An asynchronous socket whose receives wait must get its messages by these.
+        """
         for raw in self.raws:
+            raw.settle()
+            if raw.receives:
+                continue
             while raw.ins and raw.take_raw():
                 pass
             if patience and raw.link.tcp:
@@ -284,6 +302,12 @@ class World:
                     raw.take_raw()
 
     # -- the end -------------------------------------------------------------------------------
+
+    def cancel_sockets(self):
+        """Cancel what waits at asynchronous sockets, and read what is there."""
+        for raw in self.raws:
+            raw.cancel()
+        self.quiet()
 
     def end(self):
         """Handle all events, close everything, and check that nothing follows."""
@@ -302,11 +326,13 @@ class World:
                                 stream.receive(True, False, False)
                     self.quiet()
                     self.check()
+                    self.cancel_sockets()
                     for link in self.links:
                         for end in [link.hub, *link.peers]:
                             if end.outbox is not None and end.open:
                                 end.close()
                     self.quiet()
+                    self.cancel_sockets()
                     self.check()
                     ensure(not self.tasks, "there are still tasks:", self.tasks)
         finally:
@@ -314,6 +340,8 @@ class World:
             for end in self.streams + self.raws:
                 if end.link.tcp:
                     (end.stream or end.socket).close(linger=TCP_GONE_LINGER)
+            for raw in self.raws:
+                raw.close()
             self.backend.close()
             self.logger.removeHandler(self.handler)
             self.logger.propagate = True
