@@ -6,6 +6,8 @@
                                                  prints "ready"; for each "MESSAGES FRAMES SIZE" it
                                                  floods, and prints how long that took, and how much
                                                  of it the sockets had no room, in ns
+    child.py sink                                binds a PULL and prints its endpoint; for each line
+                                                 receives so many messages in C, and prints "done"
     child.py echo ENDPOINT HEALTHY STALLED       connects so many DEALERs, which send "healthy" or
                                                  "stalled", and prints "ready"; the healthy echo,
                                                  the others take nothing
@@ -57,6 +59,16 @@ def flood(endpoint: str, count: int) -> None:
             print(took, waited, flush=True)
 
 
+def sink() -> None:
+    with new_context() as context:
+        pull = context.socket(zmq.PULL)
+        pull.bind("tcp://127.0.0.1:*")
+        print(endpoint_of(pull), flush=True)
+        for line in sys.stdin:
+            climit.receive(pull, int(line))
+            print("done", flush=True)
+
+
 def echo(endpoint: str, healthy: int, stalled: int) -> None:
     with new_context() as context:
         poller = zmq.Poller()
@@ -83,6 +95,8 @@ if __name__ == "__main__":
         serve(*arguments)
     elif role == "flood":
         flood(arguments[0], int(arguments[1]))
+    elif role == "sink":
+        sink()
     elif role == "echo":
         echo(arguments[0], int(arguments[1]), int(arguments[2]))
     else:

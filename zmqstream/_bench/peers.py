@@ -64,6 +64,10 @@ class Peer:
         have one more frame. The function receives them, and returns the last message."""
         raise NotImplementedError
 
+    def sending(self, socket: Any, n: int, data: bytes) -> contextlib.AbstractContextManager[Run]:
+        """Prepare to send n messages of one frame. The function waits for room."""
+        raise NotImplementedError
+
     def serve(self, socket: Any) -> None:
         """Send every message back, without an end."""
         raise NotImplementedError
@@ -81,6 +85,10 @@ class InC(Peer):
             climit.receive(socket, n)
 
         yield run
+
+    @contextmanager
+    def sending(self, socket: Any, n: int, data: bytes) -> Iterator[Run]:
+        yield lambda: climit.send(socket, n, 1, data)
 
     def serve(self, socket: Any) -> None:
         climit.echo(socket)
@@ -115,6 +123,15 @@ class Blocking(Peer):
                 for _ in range(n):
                     message = receive(copy=False)
             return message
+
+        yield run
+
+    @contextmanager
+    def sending(self, socket: Any, n: int, data: bytes) -> Iterator[Run]:
+        def run() -> None:
+            send = socket.send_multipart
+            for _ in range(n):
+                send([data])
 
         yield run
 
@@ -182,12 +199,18 @@ class OnLoop(Peer):
     ) -> contextlib.AbstractContextManager[Run]:
         return self.on_loop(self._receiving(socket, n, frames, copy, lasts))
 
+    def sending(self, socket: Any, n: int, data: bytes) -> contextlib.AbstractContextManager[Run]:
+        return self.on_loop(self._sending(socket, n, data))
+
     def serve(self, socket: Any) -> None:
         self.run(self._serve(socket))
 
     def _receiving(
         self, socket: Any, n: int, frames: int, copy: bool, lasts: int
     ) -> AbstractAsyncContextManager[AsyncRun]:
+        raise NotImplementedError
+
+    def _sending(self, socket: Any, n: int, data: bytes) -> AbstractAsyncContextManager[AsyncRun]:
         raise NotImplementedError
 
     async def _serve(self, socket: Any) -> None:
@@ -272,6 +295,16 @@ class Async(OnLoop):
 
         yield work
 
+    @asynccontextmanager
+    async def _sending(self, socket: Any, n: int, data: bytes) -> AsyncIterator[AsyncRun]:
+        send = self.awaitable(socket).send_multipart
+
+        async def work() -> None:
+            for _ in range(n):
+                await send([data])
+
+        yield work
+
     async def _serve(self, socket: Any) -> None:
         socket = self.awaitable(socket)
         while True:
@@ -292,6 +325,17 @@ class Awaited(Async):
             zmqstream.ZMQStream(socket) as stream,
             super()._receiving(stream, *arguments) as work,
         ):
+            yield work
+
+    @asynccontextmanager
+    async def _sending(self, socket: Any, n: int, data: bytes) -> AsyncIterator[AsyncRun]:
+        async with zmqstream.ZMQStream(socket) as stream:
+            send = stream.asend_multipart
+
+            async def work() -> None:
+                for _ in range(n):
+                    await send([data])
+
             yield work
 
     def awaitable(self, socket: Any) -> Any:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from time import perf_counter_ns
 from typing import Any
 
+import zmq
+
 from .. import climit
-from ..harness import Comparison, Job, Measure, Work
+from ..harness import Comparison, Figure, Job, Measure, Work
 from ..peers import (
+    AIOZMQ,
     ASYNC,
     BLOCKING,
     OURS,
     OURS_ASYNC,
     OURS_AWAITED,
     PEERS,
+    PYOMQ_ASYNC,
     STREAM,
     AsyncRun,
     C,
+    Peer,
     Streams,
     streams,
 )
-from ..sockets import filled_queue, new_context, unbounded_pair
+from ..sockets import Child, filled_queue, new_context, unbounded_pair
 from .flood import BATCH
 from .flood import WHAT as FLOOD_WHAT
 from .flood import measures as floods
@@ -31,6 +38,7 @@ from .receive import Shape, measure
 from .send import awaited
 
 SMALL = Shape(1, 16)
+SENDER_BUSY = "sender busy %"
 Read = Callable[[Any, int], Coroutine[Any, Any, None]]  # reads this number of messages
 
 
@@ -69,6 +77,31 @@ async def in_batches(stream: Any, n: int) -> None:
 
     stream.on_recv_batch(callback)
     await done
+
+
+@contextmanager
+def full_pipe(peer: Peer, n: int) -> Iterator[Job]:
+    """n messages to a process that receives them in C."""
+    took = busy = 0
+    with Child("sink") as sink, new_context() as context:
+        push = peer.socket(context, zmq.PUSH)
+        push.connect(sink.hear())
+        with peer.sending(push, n, b"x" * 16) as send:
+
+            def run() -> None:
+                nonlocal took, busy
+                took, busy = perf_counter_ns(), time.thread_time_ns()
+                sink.tell(str(n))
+                send()
+                busy = time.thread_time_ns() - busy
+                assert sink.hear() == "done"
+                took = perf_counter_ns() - took
+
+            def after(each: float) -> Figure:
+                return Figure(each, {SENDER_BUSY: 100 * busy / took})
+
+            yield Job(run, after)
+        push.close()
 
 
 HIGH = 1_000
@@ -126,6 +159,12 @@ BATCH_WHAT = """\
 As "receive 1 x 16 B", but by on_recv_batch(). Each call of the callback gets up to 256 messages,
 and the callback checks only the last of them. Beside it, one call for each message."""
 
+FULL_WHAT = """\
+Send 1 x 16 B over tcp to a process that receives them in C, with libzmq's default high-water marks.
+`await socket.send_multipart()` waits when the pipe is full, and so does a blocking call. Timed:
+from the first send until the other process has received everything. "sender busy" is the processor
+time of the sender's thread. libzmq's two I/O threads and the receiver need processors too."""
+
 PACED_WHAT = f"""\
 As "send 1 x 16 B", but with a limit of {HIGH:,} messages for the stream's own queue. One coroutine
 calls `await stream.drain()` after every send; with zmq.asyncio, `await socket.send_multipart()`."""
@@ -139,7 +178,7 @@ WORKS = [
             **received(C),
             **of_loops(one_by_one),
             **received(OURS_ASYNC, f"{OURS_ASYNC} on uvloop"),
-            **received(BLOCKING, ASYNC, f"{ASYNC} on uvloop"),
+            **received(BLOCKING, ASYNC, f"{ASYNC} on uvloop", AIOZMQ),
         },
         (
             Comparison("time", C),
@@ -147,6 +186,7 @@ WORKS = [
             Comparison("speed", BLOCKING),
             Comparison("speed", ASYNC, OURS_ASYNC),
             Comparison("speed", f"{ASYNC} on uvloop", f"{OURS_ASYNC} on uvloop"),
+            Comparison("speed", AIOZMQ, OURS_ASYNC),
         ),
         batch=10_000,
     ),
@@ -158,13 +198,33 @@ WORKS = [
             "tcp",
             (
                 *(C, OURS_AWAITED, OURS_ASYNC, f"{OURS_ASYNC} on uvloop"),
-                *(BLOCKING, ASYNC, f"{ASYNC} on uvloop"),
+                *(BLOCKING, ASYNC, f"{ASYNC} on uvloop", AIOZMQ, PYOMQ_ASYNC),
             ),
         ),
         (
             *(Comparison("speed", against, OURS_AWAITED) for against in (C, ASYNC, BLOCKING)),
             Comparison("speed", ASYNC, OURS_ASYNC),
             Comparison("speed", f"{ASYNC} on uvloop", f"{OURS_ASYNC} on uvloop"),
+            *(Comparison("speed", against, OURS_ASYNC) for against in (AIOZMQ, PYOMQ_ASYNC)),
+        ),
+        batch=BATCH,
+    ),
+    Work(
+        "send over a full pipe",
+        "per message",
+        FULL_WHAT,
+        {
+            name: Measure(partial(full_pipe, PEERS[name]), most=1_000_000)
+            for name in (
+                *(C, OURS_AWAITED, OURS_ASYNC, f"{OURS_ASYNC} on uvloop"),
+                *(BLOCKING, ASYNC, f"{ASYNC} on uvloop", PYOMQ_ASYNC),
+            )
+        },
+        (
+            *(Comparison("speed", against, OURS_AWAITED) for against in (C, ASYNC, BLOCKING)),
+            *(Comparison("speed", against, OURS_ASYNC) for against in (BLOCKING, ASYNC)),
+            Comparison("speed", f"{ASYNC} on uvloop", f"{OURS_ASYNC} on uvloop"),
+            Comparison("speed", PYOMQ_ASYNC, OURS_ASYNC),
         ),
         batch=BATCH,
     ),

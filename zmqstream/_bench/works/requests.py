@@ -10,7 +10,7 @@ import zmq
 
 from .. import climit
 from ..harness import BLOCKING, OURS, STREAM, C, Comparison, Figure, Job, Measure, Work
-from ..peers import ASYNC, ZLOOP
+from ..peers import ASYNC, OURS_ASYNC, ZLOOP
 from ..sockets import new_context
 from .echo import CPU, server
 
@@ -43,11 +43,17 @@ WORKS = [
         WHAT,
         {
             name: Measure(partial(request, name, outstanding), most=200_000)
-            for name in (C, OURS, BLOCKING, ASYNC, STREAM, ZLOOP)
+            for name in (
+                *(C, OURS, OURS_ASYNC, f"{OURS_ASYNC} on uvloop", BLOCKING),
+                *(ASYNC, f"{ASYNC} on uvloop", STREAM, ZLOOP),
+            )
         },
         (
             Comparison("time", C),
             *(Comparison("speed", name) for name in (STREAM, ZLOOP, BLOCKING)),
+            Comparison("speed", ASYNC, OURS_ASYNC),
+            Comparison("time", ASYNC, OURS_ASYNC, of=CPU),
+            Comparison("speed", f"{ASYNC} on uvloop", f"{OURS_ASYNC} on uvloop"),
         ),
         batch=1_000 if outstanding == 1 else 10_000,
     )
