@@ -1,4 +1,5 @@
-"""Records every ZMQStream that is created, in all processes of its Python environment.
+"""Records every ZMQStream and socket of zmq.asyncio that is created, in all processes of its Python
+environment.
 
 run.py copies it to site-packages, with a .pth file that imports it as Python starts. So it also
 runs in processes without the environment variables of their parents, where our class is missing.
@@ -8,13 +9,24 @@ import json
 import os
 import sys
 
-CLASSES = {"zmq.eventloop.zmqstream": "pyzmq", "zmqstream.stream": "zmqstream"}
+CLASSES = {
+    "zmq.eventloop.zmqstream": "ZMQStream",
+    "zmqstream.stream": "ZMQStream",
+    "zmq.asyncio": "Socket",  # the base of zmqstream.asyncio's, too
+}
 FILE = os.path.join(sys.prefix, "constructions.jsonl")
 
 
-def tell(stream_class, whose):
-    green = any(base.__module__.startswith("zmq.green") for base in stream_class.__mro__)
-    line = [whose, green, os.getpid(), sys.orig_argv[1:]]
+def whose(made):
+    modules = [base.__module__ for base in made.__mro__]
+    if any(module.startswith("zmq.green") for module in modules):
+        return "green"
+    ours = any(module.startswith("zmqstream.") for module in modules)
+    return "zmqstream" if ours else "pyzmq"
+
+
+def tell(made, kind):
+    line = [kind, whose(made), os.getpid(), sys.orig_argv[1:]]
     file = os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         os.write(file, json.dumps(line).encode() + b"\n")  # one write, so that lines do not mix
@@ -22,15 +34,15 @@ def tell(stream_class, whose):
         os.close(file)
 
 
-def watch(stream_class, whose):
+def watch(watched, kind):
     # __new__ adds no frame between the program and its warnings, __init__ would
-    new = stream_class.__new__
+    new = watched.__new__
 
     def __new__(cls, *args, **kwargs):
-        tell(cls, whose)
+        tell(cls, kind)
         return new(cls) if new is object.__new__ else new(cls, *args, **kwargs)
 
-    stream_class.__new__ = __new__
+    watched.__new__ = __new__
 
 
 class Loader:
@@ -43,8 +55,10 @@ class Loader:
     def exec_module(self, module):
         module.__loader__ = module.__spec__.loader = self.loader
         self.loader.exec_module(module)
-        assert module.ZMQStream.__module__ == module.__name__, module.ZMQStream
-        watch(module.ZMQStream, CLASSES[module.__name__])
+        kind = CLASSES[module.__name__]
+        watched = getattr(module, kind)
+        assert watched.__module__ == module.__name__, watched
+        watch(watched, kind)
 
 
 class Finder:

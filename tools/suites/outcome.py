@@ -1,4 +1,4 @@
-"""The results of the runs: the tests' outcomes, the streams that were created, the tables."""
+"""The results of the runs: the tests' outcomes, the objects that were created, the tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Run:
     ours: bool
     number: int
     outcomes: dict[str, str] = field(default_factory=dict)  # by test
-    streams: dict[tuple[str, str], int] = field(default_factory=dict)  # by program and class
+    made: dict[tuple[str, str], int] = field(default_factory=dict)  # by program and class
     left: int = 0  # processes that existed when pytest had ended
     seconds: float = 0
     problem: str = ""  # why the run did not reach its end
@@ -35,8 +35,8 @@ class Run:
     def count(self, *outcomes: str) -> int:
         return sum(outcome in outcomes for outcome in self.outcomes.values())
 
-    def made(self, whose: str) -> int:
-        return sum(count for (_, each), count in self.streams.items() if each == whose)
+    def count_made(self, whose: str) -> int:
+        return sum(count for (_, each), count in self.made.items() if each == whose)
 
 
 def outcomes(junit: Path) -> dict[str, str]:
@@ -50,11 +50,13 @@ def outcomes(junit: Path) -> dict[str, str]:
     return found
 
 
-def streams(constructions: Path) -> dict[tuple[str, str], int]:
+def made(constructions: Path, kind: str) -> dict[tuple[str, str], int]:
+    """The number of objects of a kind that each program created, by class."""
     counts: dict[tuple[str, str], int] = collections.Counter()
     for line in constructions.read_text().splitlines():
-        whose, green, _, arguments = json.loads(line)
-        counts[program(arguments), "green" if green else whose] += 1
+        what, whose, _, arguments = json.loads(line)
+        if what == kind:
+            counts[program(arguments), whose] += 1
     return dict(counts)
 
 
@@ -77,6 +79,7 @@ class Verdict:
     """The conclusion from the runs of one suite."""
 
     runs: list[Run]
+    what: str  # "streams" or "sockets"
 
     def __post_init__(self) -> None:
         self.stock = [run for run in self.runs if not run.ours]
@@ -96,10 +99,12 @@ class Verdict:
         self.problems = [f"{run.name}: {run.problem}" for run in self.runs if run.problem]
         for run in self.runs:
             want, other = ("zmqstream", "pyzmq") if run.ours else ("pyzmq", "zmqstream")
-            if run.made(other):
-                self.problems.append(f"{run.name}: {run.made(other)} streams of {other}'s class")
-            if not run.made(want) and not run.problem:
-                self.problems.append(f"{run.name}: no stream of {want}'s class was made")
+            if run.count_made(other):
+                self.problems.append(
+                    f"{run.name}: {run.count_made(other)} {self.what} of {other}'s class"
+                )
+            if not run.count_made(want) and not run.problem:
+                self.problems.append(f"{run.name}: no {self.what} of {want}'s class were made")
 
     def of(self, name: str, runs: list[Run]) -> list[str]:
         return [run.outcomes.get(name, "missing") for run in runs]
@@ -110,8 +115,8 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def streams_table(verdicts: list[Verdict]) -> str:
-    """The number of streams that each program created, by class and run."""
+def made_table(verdicts: list[Verdict]) -> str:
+    """The number of objects that each program created, by class and run."""
     columns = {
         "pyzmq's class: of pyzmq's": (False, "pyzmq"),
         "zmqstream's class: of zmqstream's": (True, "zmqstream"),
@@ -124,17 +129,15 @@ def streams_table(verdicts: list[Verdict]) -> str:
             name,
             *(
                 ", ".join(
-                    str(run.streams.get((name, whose), 0))
-                    for run in verdict.runs
-                    if run.ours == ours
+                    str(run.made.get((name, whose), 0)) for run in verdict.runs if run.ours == ours
                 )
                 for ours, whose in columns.values()
             ),
         ]
         for verdict in verdicts
-        for name in sorted({name for run in verdict.runs for name, _ in run.streams})
+        for name in sorted({name for run in verdict.runs for name, _ in run.made})
     ]
-    return table(["suite", "streams made by", *columns], rows)
+    return table(["suite", f"{verdicts[0].what} made by", *columns], rows)
 
 
 def report(verdicts: list[Verdict]) -> str:
@@ -145,7 +148,7 @@ def report(verdicts: list[Verdict]) -> str:
         for verdict in verdicts for run in verdict.runs
     ]  # fmt: skip
     parts = [table(heads, rows)]
-    parts.append(streams_table(verdicts))
+    parts.append(made_table(verdicts))
     for verdict in verdicts:
         suite = verdict.runs[0].suite
         for what, tests in (

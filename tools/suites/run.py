@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Run other projects' tests with pyzmq's ZMQStream and with zmqstream's, and compare.
 
-    python tools/suites/run.py [SUITE ...] [--runs N] [-- PYTEST-ARGUMENTS]
+    python tools/suites/run.py [--asyncio] [SUITE ...] [--runs N] [-- PYTEST-ARGUMENTS]
+
+With --asyncio, zmqstream's classes also replace those of zmq.asyncio, and the suites that use
+zmq.asyncio are run.
 
 The exit code is 1 if a test fails with zmqstream's class that never fails with pyzmq's, or if a
-process created a stream of pyzmq's class although zmqstream's was in its place. The versions are
+process created an object of pyzmq's class although zmqstream's was in its place. The versions are
 in table.py. See docs/testing.md.
 """
 
@@ -22,7 +25,7 @@ import time
 import venv
 from pathlib import Path
 
-from outcome import Run, Verdict, outcomes, report, streams
+from outcome import Run, Verdict, made, outcomes, report
 from processes import adopt_orphans, end_descendants, wait
 from table import PLATFORM, SUITES, TOOLS, Suite
 
@@ -79,8 +82,16 @@ class Environment:
         return folder
 
 
-def run(environment: Environment, suite: Suite, ours: bool, number: int, extra: list[str]) -> Run:
+def run(
+    environment: Environment,
+    suite: Suite,
+    ours: bool,
+    number: int,
+    with_asyncio: bool,
+    extra: list[str],
+) -> Run:
     result = Run(suite, ours, number)
+    in_place = ("zmqstream", "run", *(["--asyncio"] if with_asyncio else []), "-m") if ours else ()
     folder = environment.work / "runs" / f"{suite.name}-{result.name.replace(' ', '-')}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -90,9 +101,9 @@ def run(environment: Environment, suite: Suite, ours: bool, number: int, extra: 
         copy(source / name, folder / name)
     environment.constructions.unlink(missing_ok=True)
     command = [
-        str(environment.python), "-m", *(("zmqstream", "run", "-m") if ours else ()), "pytest",
-        *suite.arguments, "--junit-xml=junit.xml", f"--timeout={suite.timeout}",
-        "--timeout-method=signal", "--color=no",
+        str(environment.python), "-m", *in_place, "pytest",
+        *(suite.asyncio if with_asyncio else suite.arguments), "--junit-xml=junit.xml",
+        f"--timeout={suite.timeout}", "--timeout-method=signal", "--color=no",
         "--override-ini=asyncio_default_fixture_loop_scope=function", *extra,
     ]  # fmt: skip
     began = time.monotonic()
@@ -121,7 +132,7 @@ def run(environment: Environment, suite: Suite, ours: bool, number: int, extra: 
         result.problem = f"pytest's exit code was {process.returncode}"
     if environment.constructions.exists():
         shutil.copy(environment.constructions, folder)
-        result.streams = streams(environment.constructions)
+        result.made = made(environment.constructions, "Socket" if with_asyncio else "ZMQStream")
     return result
 
 
@@ -134,6 +145,11 @@ def main() -> None:
         epilog="Arguments after -- go to pytest.",
     )
     parser.add_argument("suite", nargs="*", help=f"one of {', '.join(names)}; by default all")
+    parser.add_argument(
+        "--asyncio",
+        action="store_true",
+        help="replace the classes of zmq.asyncio too, and count its sockets instead of streams",
+    )
     parser.add_argument("--runs", type=int, default=2, help="runs of each suite with each class")
     parser.add_argument(
         "--no-stock",
@@ -152,7 +168,12 @@ def main() -> None:
     options = parser.parse_args(own)
     if unknown := set(options.suite) - set(names):
         parser.error(f"no such suite: {', '.join(sorted(unknown))}")
-    suites = [suite for suite in SUITES if not options.suite or suite.name in options.suite]
+    suites = [
+        suite
+        for suite in SUITES
+        if (suite.asyncio if options.asyncio else suite.arguments)
+        and (not options.suite or suite.name in options.suite)
+    ]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends its children too
     adopt_orphans()
     environment = Environment(options.work.resolve())
@@ -163,8 +184,8 @@ def main() -> None:
         for number in range(1, options.runs + 1):
             for with_ours in (True,) if options.no_stock else (False, True):
                 say(f"{suite.sdist}: {'zmqstream' if with_ours else 'pyzmq'}'s class, run {number}")
-                runs.append(run(environment, suite, with_ours, number, extra))
-        verdicts.append(Verdict(runs))
+                runs.append(run(environment, suite, with_ours, number, options.asyncio, extra))
+        verdicts.append(Verdict(runs, "sockets" if options.asyncio else "streams"))
     print(report(verdicts))
     sys.exit(any(verdict.new or verdict.problems for verdict in verdicts))
 

@@ -23,8 +23,9 @@ class Suite:
     name: str
     sdist: str  # it contains the tests
     files: tuple[str, ...]  # the files of the sdist that the tests need, without the package
-    arguments: tuple[str, ...]  # for pytest
+    arguments: tuple[str, ...]  # for pytest; empty: it uses no streams
     needs: tuple[str, ...]  # requirements beside PLATFORM and TOOLS
+    asyncio: tuple[str, ...] = ()  # for pytest with --asyncio; empty: it does not use zmq.asyncio
     # the tests that contradict what zmqstream promises, and the reasons
     deviations: dict[str, str] = field(default_factory=dict)
     timeout: int = 120  # seconds a test
@@ -37,6 +38,9 @@ SUITES = (
         sdist="pyzmq==27.3.0",
         files=("tests", "pytest.ini"),
         arguments=("tests/test_zmqstream.py", "tests/test_ioloop.py", "tests/test_auth.py"),
+        asyncio=("tests/test_asyncio.py", "tests/test_auth.py", "tests/test_monitor.py",
+                 "tests/test_future.py", "tests/test_socket.py", "tests/test_context.py",
+                 "tests/test_zmqstream.py"),
         needs=(),
     ),
     Suite(
@@ -44,6 +48,7 @@ SUITES = (
         sdist="ipykernel==7.4.0",
         files=("tests", "pyproject.toml"),
         arguments=("tests",),
+        asyncio=("tests",),
         needs=(*JUPYTER, "flaky==3.8.1", "ipyparallel==9.2.0", "matplotlib==3.11.2",
                "psutil==7.2.2", "pytest-cov==7.1.0", "trio==0.35.0"),
     ),
@@ -52,6 +57,7 @@ SUITES = (
         sdist="jupyter_client==8.10.0",
         files=("tests", "pyproject.toml"),
         arguments=("tests",),
+        asyncio=("tests",),
         needs=(*JUPYTER, "pytest-jupyter[client]==0.11.0", "anyio==4.16.0", "msgpack==1.2.4"),
     ),
     Suite(
@@ -69,6 +75,8 @@ SUITES = (
         # the tests themselves cause Tornado's warning
         arguments=("tests/services/kernels", "tests/services/sessions",
                    "-W", "ignore:The method, uri, and version:DeprecationWarning"),
+        asyncio=("tests/services/kernels",
+                 "-W", "ignore:The method, uri, and version:DeprecationWarning"),
         needs=(*JUPYTER, "jupyter_server==2.21.1", "pytest-jupyter[server]==0.11.0",
                "pytest-console-scripts==1.4.1", "requests==2.34.2", "flaky==3.8.1"),
     ),
@@ -78,5 +86,22 @@ SUITES = (
         files=("pyproject.toml",),
         arguments=("--pyargs", "circus.tests"),
         needs=("circus==0.18.0", "mock", "pyyaml"),
+    ),
+    Suite(
+        name="nbclient",
+        sdist="nbclient==0.11.0",
+        files=("tests", "pyproject.toml"),
+        arguments=("tests",),
+        asyncio=("tests",),
+        needs=(*JUPYTER, "nbclient==0.11.0", "flaky==3.8.1", "ipywidgets", "nbconvert",
+               "pytest-cov==7.1.0", "testpath==0.6.0", "xmltodict"),
+    ),
+    Suite(
+        name="callosum",  # a library of remote calls
+        sdist="callosum==1.0.3",
+        files=("tests", "pyproject.toml"),
+        arguments=(),
+        asyncio=("tests",),
+        needs=("callosum[zeromq]==1.0.3", "pytest-mock", "click"),
     ),
 )  # fmt: skip
