@@ -24,7 +24,14 @@ import pytest
 import zmq
 
 import zmqstream
-from support.backends import IMPLEMENTATIONS, POLLERS, TWINS, Backend, set_environment
+from support.backends import (
+    IMPLEMENTATIONS,
+    POLLERS,
+    TWINS,
+    Backend,
+    set_environment,
+    unexpected_records,
+)
 from zmqstream import EventLoop, IOLoop, _core
 
 LOOPS = tuple(name for name in IMPLEMENTATIONS if name not in ("tornado", "pyzmq"))
@@ -99,13 +106,7 @@ def backend(request, monkeypatch, caplog):
     backend.close()
     if not backend.reference:
         assert backend.errors == [], "the test did not expect this report to the loop"
-        unexpected = [
-            record
-            for record in caplog.get_records("call")
-            if record.name in ("zmqstream", "asyncio")
-            and not record.msg.startswith("Executing ")  # asyncio, of a step that took 0.1 s
-        ]
-        assert unexpected == [], "the test did not expect this log record"
+        assert unexpected_records(caplog) == [], "the test did not expect this log record"
 
 
 @pytest.fixture

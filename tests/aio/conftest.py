@@ -10,7 +10,7 @@ import zmq.asyncio
 
 import zmqstream.asyncio
 from support import TIMEOUT
-from support.backends import Backend, set_environment
+from support.backends import Backend, set_environment, unexpected_records
 
 LOOPS = ("own-epoll", "asyncio", "guest-epoll", "uvloop")
 
@@ -77,8 +77,7 @@ def aio(request, monkeypatch, caplog):
     yield aio
     aio.close()
     assert aio.errors == [], "the test did not expect this report to the loop"
-    unexpected = [r for r in caplog.get_records("call") if r.name in ("zmqstream", "asyncio")]
-    assert unexpected == [], "the test did not expect this log record"
+    assert unexpected_records(caplog) == [], "the test did not expect this log record"
 
 
 @pytest.fixture

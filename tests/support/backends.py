@@ -41,6 +41,16 @@ def set_environment(name, set_variable):
     set_variable("ZMQSTREAM_LOOP", "guest" if kind == "guest" else "")
 
 
+def unexpected_records(caplog):
+    """What was logged in a test that expected nothing."""
+    return [
+        record
+        for record in caplog.get_records("call")
+        if record.name in ("zmqstream", "asyncio")
+        and not record.msg.startswith("Executing ")  # asyncio in debug mode, after 0.1 s
+    ]
+
+
 def served(name):
     """How the loop of a backend is served."""
     kind = name.partition("-")[0]
