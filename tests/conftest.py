@@ -43,6 +43,7 @@ def pytest_configure(config):
         "markers", "deviates(why): zmqstream deviates from pyzmq's class, which is not tested"
     )
     config.addinivalue_line("markers", "ours: tests a feature that pyzmq's class does not have")
+    config.addinivalue_line("markers", "any_loop: runs on one loop, as they make no difference")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background job ignores SIGINT. Programs that tests interrupt would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,7 +54,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Run each test on one of the TWINS, which its name decides; tests of loops run on all."""
+    """Run each test on one of the TWINS, or on one backend of ours; tests of loops run on all."""
     selected = config.option.keyword or any("::" in argument for argument in config.args)
     if config.option.all_backends or selected:
         return
@@ -63,10 +64,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_run(item):
-    name = getattr(item, "callspec", None) and item.callspec.params.get("backend")
-    if name not in TWINS or item.path.parent.name == "loops":
+    name = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+    choice = ()
+    if item.get_closest_marker("any_loop"):
+        choice = [each for each in IMPLEMENTATIONS if each != "pyzmq"]
+    elif item.path.parent.name != "loops":
+        choice = TWINS
+    if name not in choice:
         return True
-    return name == TWINS[zlib.crc32(item.nodeid.replace(name, "").encode()) % len(TWINS)]
+    return name == choice[zlib.crc32(item.nodeid.replace(name, "").encode()) % len(choice)]
 
 
 def pytest_collection_finish():

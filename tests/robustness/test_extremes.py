@@ -10,6 +10,7 @@ MANY = [b"%d" % i for i in range(100_000)]
 HUGE = 256 << 20  # bytes
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("copy", [True, False])
 def test_a_hundred_thousand_frames(backend, copy):
     """In both directions, as one message."""
@@ -50,6 +51,7 @@ def test_nothing_but_empty_frames(backend, transport):
         got.clear()
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("transport", ["inproc", "tcp"])
 def test_a_huge_frame(backend, transport):
     """In both directions, between others; the loop is not blocked meanwhile."""

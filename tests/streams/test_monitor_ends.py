@@ -28,6 +28,7 @@ from zmqstream import _monitor
 
 pytestmark = [
     pytest.mark.ours,
+    pytest.mark.any_loop,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
 ]
 

@@ -87,6 +87,7 @@ def lost(caplog):
     return sum(int(match[1]) for match in found if match)
 
 
+@pytest.mark.any_loop
 @pytest.mark.parametrize("send", KINDS, ids=lambda send: send.__name__)
 @pytest.mark.parametrize("room", [0, 20], ids=["room", "no room"])
 @pytest.mark.parametrize("where", ["loop", "outside"])
