@@ -48,7 +48,6 @@ SUITES = (
         sdist="ipykernel==7.4.0",
         files=("tests", "pyproject.toml"),
         arguments=("tests",),
-        asyncio=("tests",),
         needs=(*JUPYTER, "flaky==3.8.1", "ipyparallel==9.2.0", "matplotlib==3.11.2",
                "psutil==7.2.2", "pytest-cov==7.1.0", "trio==0.35.0"),
     ),
