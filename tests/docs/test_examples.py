@@ -532,3 +532,25 @@ def test_front_end(start, arguments):
     process = start("front_end", *arguments)
     assert process.line() == "500 requests, 10000 tokens"
     assert re.fullmatch(r"\d+ us of processor time a token", process.end(complains=True)[1][0])
+
+
+# -- cores.py ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["--threads", "--processes"])
+def test_cores_answers_all_that_it_has_at_its_end(start, socket, tmp_path, kind):
+    server = start("cores", "--clients", ANY, "serve", "--workers", "2", kind)
+    address = server.address()
+    file = tmp_path / "words.txt"
+    file.write_text("A rose is a rose is a rose")
+    asking = start("cores", "--clients", address, "ask", file)
+    assert asking.end()[0] == [f"{file}: a 3, rose 3, is 2"]
+    client = socket(zmq.DEALER, address)
+    for number in range(50):
+        client.send_multipart([b"%d" % number, b"b a b c b a " * 2000])
+    got = [client.recv_multipart()]
+    (last,) = server.interrupt()
+    answered = int(last.removeprefix("answered "))
+    got += [client.recv_multipart() for _ in range(answered - 2)]  # one answer was for `asking`
+    assert sorted(int(name) for name, _ in got) == list(range(answered - 1))
+    assert {words for _, words in got} == {b"b 6000, a 4000, c 2000"}
