@@ -15,6 +15,7 @@ cdef extern from "Python.h":
 include "core/libzmq.pxd"
 include "core/platform.pxd"
 include "core/counters.pxd"
+include "core/threads.pxd"
 include "core/budget.pxd"
 include "core/ring.pxd"
 include "core/outbox.pxd"

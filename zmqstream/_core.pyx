@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: initializedcheck=False, embedsignature=True, auto_pickle=False
+# cython: freethreading_compatible=True
 """The compiled core of zmqstream: the way of a message between libzmq and Python.
 
 This file is a table of contents, and has the imports of all fragments. Their declarations are in
@@ -60,6 +61,7 @@ include "core/states.pyx"      # the states of a source, and every change of the
 include "core/source.pyx"      # a socket that is watched, and the one way out of every operation
 include "core/ready.pyx"       # who is ready, and who watches a descriptor
 include "core/sweeper.pyx"     # edges that user code has swallowed
+include "core/threads.pyx"     # the thread that runs a loop, and the one that owns a stream
 include "core/reactor.pyx"     # poll, passes, turns
 include "core/own_loop.pyx"    # the reactor of loops that are ours
 include "core/libuv.pyx"       # the hook that makes uvloop's loops ours

@@ -23,6 +23,7 @@ import secrets
 import socket
 import stat
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -33,10 +34,12 @@ from typing import Any
 
 from zmqstream import _core
 from zmqstream._dump import table_of
+from zmqstream.eventloop import open_streams
 
 __all__ = ["allow_top"]
 
 PATIENCE = 0.05  # seconds that an answer waits for loops, to find out how late they are
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 WRITE_LIMIT = 1  # seconds that a client may take to read
 
 
@@ -124,6 +127,9 @@ class Probe:
 
     def _run(self) -> None:
         assert self.sent is not None
+        if FREE_THREADED:  # only this thread may ask the sockets for their endpoints
+            for stream in open_streams(asyncio.get_running_loop()):
+                stream._where()
         self.lag = time.monotonic() - self.sent
         self.sent = None
         self.arrived.set()

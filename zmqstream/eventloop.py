@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, Any
 
 from zmqstream import _core
 
+_core._use_asyncio(asyncio)
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import TypeVar
@@ -271,12 +273,14 @@ def adopt(loop: Any) -> _core.Reactor:
 
     The selector remains the same object with the same descriptors. So this takes no longer on a
     loop with many readers, and any thread may do it at any time. A loop that sleeps in the
-    select() that it had before is woken by bind_loop().
+    select() that it had before is woken.
     """
     add_reactor(loop._selector, loop, "adopted")
-    loop._selector.__class__ = ReactorSelector
     reactor: _core.OwnLoopReactor = loop._selector.reactor
-    reactor.bind_loop()
+    reactor.bind_loop()  # first: the loop may use it at once
+    loop._selector.__class__ = ReactorSelector
+    if loop.is_running():
+        loop.call_soon_threadsafe(_core._nothing)
     return reactor
 
 

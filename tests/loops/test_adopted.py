@@ -17,7 +17,7 @@ import zmq
 from tornado.ioloop import IOLoop as TornadoLoop
 
 import zmqstream
-from support import TIMEOUT
+from support import FREE_THREADED, TIMEOUT
 from support.backends import POLLERS
 from support.children import run_script
 from support.loops import in_thread, pair
@@ -286,6 +286,7 @@ def asleep(loop):
     assert not thread.is_alive()
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="only the loop's thread may make streams")
 @both
 @pytest.mark.parametrize("how", ["sends", "receives"])
 def test_a_stream_made_by_another_thread(kind, loop, context, how):
@@ -311,6 +312,7 @@ def test_a_stream_made_by_another_thread(kind, loop, context, how):
     stream.close()
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="only the loop's thread may make streams")
 @both
 def test_streams_made_by_many_threads_at_once(kind, loop, context):
     """The loop gets one reactor."""

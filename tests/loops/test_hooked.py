@@ -11,7 +11,7 @@ import weakref
 import pytest
 import zmq
 
-from support import TIMEOUT
+from support import FREE_THREADED, TIMEOUT
 from support.backends import POLLERS
 from support.children import run_script
 from support.loops import in_thread, pair
@@ -294,6 +294,7 @@ def test_close_of_its_class(context):
     stream.close()
 
 
+@pytest.mark.skipif(FREE_THREADED, reason="only the loop's thread may make streams")
 def test_a_stream_made_while_the_loop_loses_its_last_one(loop, monkeypatch):
     """The hook leaves the loop in one thread while another thread makes a stream."""
     context = zmq.Context()

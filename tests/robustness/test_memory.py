@@ -18,6 +18,8 @@ import sys
 
 import pytest
 
+from support import FREE_THREADED
+
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 LONG = os.environ.get("ZMQSTREAM_MEMORY") == "long"
@@ -89,6 +91,7 @@ def settled(measure, limit):
 
 # all of it from one arena of malloc(), where it is counted
 COUNTED = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
+counted = pytest.mark.skipif(FREE_THREADED, reason="this Python cannot use malloc() for objects")
 
 
 def run(program, backend, **environment):
@@ -108,6 +111,7 @@ def backend(request):
     return request.param
 
 
+@counted
 def test_opened_and_closed(backend):
     out = run(
         """
@@ -149,6 +153,7 @@ print(f"{ROUNDS} rounds of {STREAMS}: {memory} bytes after the second, {used()} 
     print(out)
 
 
+@counted
 def test_messages_of_all_kinds(backend):
     out = run(
         """

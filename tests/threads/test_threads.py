@@ -1,4 +1,6 @@
-"""Any thread may send. All other methods belong to the loop's thread, and debug mode says so."""
+"""Any thread may send. All other methods belong to the loop's thread, and debug mode says so.
+
+Without the GIL, they say so without debug mode, too."""
 
 import asyncio
 import os
@@ -8,7 +10,7 @@ import threading
 import pytest
 import zmq
 
-from support import TIMEOUT
+from support import FREE_THREADED, TIMEOUT
 from support.children import run_script
 
 
@@ -91,6 +93,45 @@ def test_a_single_send_from_a_thread_wakes_a_sleeping_loop(backend):
     thread.join()
 
 
+@pytest.mark.ours
+def test_sends_while_the_loop_begins_in_another_thread(backend):
+    """The thread that made the stream sends on. Which of its sends come first is left to chance."""
+    socket, peer = backend.pair(sndhwm=0, rcvhwm=0)
+    stream = backend.stream(socket)
+    for first in range(0, 2000, 100):
+        over = asyncio.Event()
+        thread = threading.Thread(target=backend.run, args=(over.wait(),))
+        thread.start()
+        for number in range(first, first + 100):
+            stream.send(b"%d" % number)
+        backend.loop.call_soon_threadsafe(over.set)
+        thread.join(TIMEOUT)
+        backend.drained(stream)  # the loop runs in this thread again
+    assert [int(peer.recv()) for _ in range(2000)] == list(range(2000))
+
+
+@pytest.mark.ours
+def test_questions_from_another_thread(backend):
+    """Without debug mode, they need not be asked in the loop's thread."""
+    socket, _ = backend.pair()
+    stream = backend.stream(socket)
+
+    def ask():
+        shown = repr(stream)
+        assert "ZMQStream(zmq.PAIR)" in shown
+        assert "queued 0" in shown
+        return (
+            stream.closed(), stream.receiving(), stream.sending(), stream.stats().messages_in,
+            stream.get_write_buffer_limits(), stream.socket is not None,
+        )  # fmt: skip
+
+    assert call_in_thread(backend, ask) == (False, False, False, 0, (None,) * 4, True)
+    stream.close()
+    stream.closed()
+    assert call_in_thread(backend, stream.closed) is True
+    assert call_in_thread(backend, stream.close) is None  # once more
+
+
 # -- debug mode -----------------------------------------------------------------------------------
 
 
@@ -129,10 +170,15 @@ def call_in_thread(backend, function, *args):
     return backend.run(main())
 
 
+# Without the GIL, debug mode is not needed.
+DEBUG = [True, False] if FREE_THREADED else [True]
+
+
 @pytest.mark.ours
+@pytest.mark.parametrize("debug", DEBUG)
 @pytest.mark.parametrize("method", OF_THE_LOOP)
-def test_debug_mode_refuses_other_threads(backend, method):
-    backend.loop.set_debug(True)
+def test_debug_mode_refuses_other_threads(backend, method, debug):
+    backend.loop.set_debug(debug)
     backend.loop.slow_callback_duration = TIMEOUT
     socket, peer = backend.pair()
     stream = backend.stream(socket)
@@ -152,8 +198,9 @@ def test_debug_mode_refuses_other_threads(backend, method):
 
 
 @pytest.mark.ours
-def test_debug_mode_refuses_streams_that_other_threads_make(backend):
-    backend.loop.set_debug(True)
+@pytest.mark.parametrize("debug", DEBUG)
+def test_debug_mode_refuses_streams_that_other_threads_make(backend, debug):
+    backend.loop.set_debug(debug)
     backend.loop.slow_callback_duration = TIMEOUT
     socket, _ = backend.pair()
     error = call_in_thread(backend, backend.stream_class, socket, backend.io_loop)

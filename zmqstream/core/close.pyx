@@ -12,7 +12,7 @@ cdef int check_linger(object linger) except? -1:
 cdef int close_stream(Stream self, object linger, bint drain) except -1:
     """Close: first for threads that send, then for the loop, for libzmq and for the user."""
     cdef bint forked = self.state == FORKED
-    self.last_endpoint = endpoint(self)
+    endpoint(self)  # it can be asked for after the end
     close_for_senders(self)
     self.changes += 1
     try:
@@ -32,7 +32,7 @@ cdef int close_stream(Stream self, object linger, bint drain) except -1:
 
 cdef int hand_over_all(Stream self, bint drain) except -1:
     """What can still be handed over is, and what cannot is counted."""
-    if self.mailbox is not None and self.mailbox.has_mail:
+    if has_mail(self):
         collect_mail(self)
     self._lost = last_drain(self) if drain else 0
     self._lost += self.out.queued
@@ -44,11 +44,13 @@ cdef int hand_over_all(Stream self, bint drain) except -1:
 cdef int close_for_good(Stream self, object linger) except -1:
     """Release what it holds, close the socket, and tell the user."""
     cdef Callback callback = self.close_callback
-    self.parts = None
-    self.sock = self.origin = None
+    if self.parts is not None:
+        self.parts.clear()
+    self.release_socket()
     self._monitor = None
     self.receiver = None
-    self.send_callback = self.err_callback = self.drain_callback = self.close_callback = None
+    set_listeners(self, None, None)
+    self.drain_callback = self.close_callback = None
     try:
         close_socket(self, linger)
     finally:
@@ -83,7 +85,8 @@ cdef int close_socket(Stream self, object linger) except -1:
     cdef object socket = self.py_socket, shadowed = self.shadowed
     if socket is None:
         return 0  # it has another owner: see left_open() and SocketStream
-    self.py_socket = self.shadowed = None  # first: it may call us
+    with cython.critical_section(self):
+        self.py_socket = self.shadowed = None  # first: it may call us
     try:
         if shadowed is not None:
             shadowed.close(linger)  # it has readers and futures of its own to end
@@ -114,6 +117,9 @@ cdef enum:
 
 # The socket of each open stream, by the stream's address.
 cdef dict open_sockets = {}
+
+# All of these streams, without the GIL: what is at an address may be freed by another thread there.
+cdef object streams = weakref.WeakSet() if zs_free_threaded else None
 
 # What is open now stays open until the process has ended.
 cdef bint exiting = False
@@ -180,14 +186,25 @@ cdef int left_open(Stream self) except -1:
     return close_stream(self, None, True)
 
 
+cdef Stream stream_at(object address):
+    """The open stream at this address; None: another thread has just closed it."""
+    if not zs_free_threaded:
+        return <Stream> <PyObject *> <uintptr_t> address
+    for reference in list(streams.data):
+        stream = reference()
+        if stream is not None and id(stream) == address:
+            return stream
+    return None
+
+
 def _warn_at_exit():
     """Warn of what is open. Finalizers that run later may have no warnings to use, and do nothing."""
     global exiting
     cdef Stream stream
     for address in list(open_sockets):
         if address in open_sockets:  # a warning may have run the garbage collector
-            stream = <Stream> <PyObject *> <uintptr_t> address
-            if stream.state != FORKED:
+            stream = stream_at(address)
+            if stream is not None and stream.state != FORKED:
                 warn_unclosed(stream)
     exiting = True
 
@@ -233,12 +250,19 @@ cdef int closed_directly(Stream self) except -1:
 
 
 cdef str endpoint(Stream self):
-    """Where the socket was bound or connected last; "" if nowhere."""
+    """Where the socket was bound or connected last; "" if nowhere.
+
+    Without the GIL, other threads get what the stream's own thread was last told.
+    """
     cdef char last[257]
     cdef size_t size = sizeof(last)
     cdef void *handle
-    if self.state < CLOSED:
+    cdef str found
+    if zs_load_state(&self.state) < CLOSED and not owned_elsewhere(self):
         handle = self.handle()
         if handle is not NULL and lib.getsockopt(handle, OPT_LAST_ENDPOINT, last, &size) == 0:
-            return last[:size].rstrip(b"\0").decode("utf-8", "replace")
-    return self.last_endpoint or ""
+            found = last[:size].rstrip(b"\0").decode("utf-8", "replace")
+            with cython.critical_section(self):
+                self.last_endpoint = found
+    with cython.critical_section(self):
+        return self.last_endpoint or ""

@@ -231,8 +231,16 @@ cdef int report_handed_over(Stream self, Ring ring, int code, bint raising) exce
 
 cdef bint is_heard(Stream self, Delivery delivery) noexcept:
     """Whether a callback or a coroutine will receive this message's outcome."""
-    return self.send_callback is not None or self.err_callback is not None or (
+    return zs_load_state(&self.has_listener) or (
         delivery is not None and (delivery.callback is not None or delivery.awaited is not None))
+
+
+cdef int set_listeners(Stream self, Callback send_callback, Callback err_callback) except -1:
+    """Set the callbacks of on_send() and on_err()."""
+    self.send_callback = send_callback
+    self.err_callback = err_callback
+    zs_store_state(&self.has_listener, send_callback is not None or err_callback is not None)
+    return 0
 
 
 cdef int report_outcome(

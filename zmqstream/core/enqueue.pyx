@@ -43,7 +43,7 @@ cdef int send_message(
     cdef list trackers
     cdef object frames, tracker
     cdef int64_t deadline
-    check_usable(self)
+    check_sendable(self)
     if copy and not track and callback is None and timeout is None:
         frames = only_bytes(message)
         if frames is not None:
@@ -52,7 +52,7 @@ cdef int send_message(
     deadline = deadline_of(timeout, "send")
     trackers = []
     try:
-        frames = snapshot(message, self.sock, copy, track, trackers)
+        frames = snapshot(message, socket_to_send(self), copy, track, trackers)
     except (TypeError, ValueError) as error:
         if not reports_refusals:
             raise
@@ -60,8 +60,18 @@ cdef int send_message(
     tracker = tracker_of(trackers) if trackers else None
     if callback is not None or tracker is not None or deadline:
         delivery = Delivery(new_callback(callback, "on_send"), tracker, deadline)
-    check_usable(self)  # again, because the snapshot may have run user code
+    check_sendable(self)  # again, because the snapshot may have run user code
     return send_frames(self, frames, flags, delivery)
+
+
+cdef inline Socket socket_to_send(Stream self):
+    """The stream's socket, in any thread. Raises if the stream has just been closed."""
+    if not zs_free_threaded:
+        return self.sock
+    with cython.critical_section(self):
+        if self.sock is not None:
+            return self.sock
+    raise OSError("Stream is closed")
 
 
 cdef int report_refusal(Stream self, object message, object callback, object error) except -1:
@@ -75,7 +85,7 @@ cdef int report_refusal(Stream self, object message, object callback, object err
 
 cdef inline int send_frames(Stream self, object frames, int flags, Delivery delivery) except -1:
     """Send a snapshot, in any thread: a message, or a part of one."""
-    if flags & SNDMORE or self.parts is not None:
+    if flags & SNDMORE or self.parts:
         return send_part(self, frames, flags, delivery)
     return send_whole(self, frames, flags, delivery)
 
@@ -84,12 +94,24 @@ cdef inline int send_whole(Stream self, object frames, int flags, Delivery deliv
     cdef Py_ssize_t size = size_of(<PyObject *> frames)
     if not owns(self):
         return post(self, frames, size, flags, delivery)
-    if self.mailbox is not None and self.mailbox.has_mail:
+    if not zs_free_threaded:
+        return send_here(self, frames, size, flags, delivery)
+    with cython.critical_section(self.reactor):  # a loop that begins in another thread waits
+        return send_here(self, frames, size, flags, delivery)
+
+
+cdef inline int send_here(
+    Stream self, object frames, Py_ssize_t size, int flags, Delivery delivery
+) except -1:
+    """In the thread that owns the stream."""
+    if has_mail(self):
         collect_mail(self)  # those messages were sent before this one
     if self.out.policy != WAIT and self.out.is_full(size):
         if not make_room(self, frames, size, delivery, False):
             return 0
         check_usable(self)  # again, because a log handler may run any code
+    if owned_elsewhere(self):
+        return post(self, frames, size, flags, delivery)
     enqueue(self, frames, size, flags, delivery)
     return self.out.check_high()
 
@@ -100,6 +122,8 @@ cdef inline int enqueue(
     """Put a message into the outbox, and let the stream take a turn."""
     if self.state != READY:
         self.reactor.enqueue(self)  # first: if the loop cannot be woken, the message is not queued
+        if owned_elsewhere(self):
+            return post(self, frames, size, flags, delivery)
     if delivery is not None and delivery.deadline:
         self.out.add_deadline(delivery)
     self.out.put(frames, size, flags, delivery)
@@ -119,23 +143,23 @@ cdef int send_part(Stream self, object frames, int flags, Delivery delivery) exc
 cdef PartialMessage gather_part(Stream self, object frames, int flags, Delivery delivery):
     """Keep a part of this thread's message. Returns all parts with the last one, and None before."""
     cdef unsigned long long thread = current_thread_id(PyThreadState_Get())
-    cdef PartialMessage partial = None if self.parts is None else self.parts.get(thread)
+    cdef PartialMessage partial
     cdef dict parts
+    if self.parts is None:
+        parts = {}
+        if self.parts is None:  # checked now: the garbage collector may have let other threads run
+            self.parts = parts
+    partial = self.parts.get(thread)
     if partial is None:
-        partial, parts = PartialMessage(), {}
+        partial = PartialMessage()
         if flags & SNDMORE:
-            if self.parts is None:  # checked now: the garbage collector may have let other threads run
-                self.parts = parts
             self.parts[thread] = partial
     partial.frames.extend(frames if type(frames) is tuple else (frames,))
     if delivery is not None:
         partial.deliveries.append(delivery)
     if flags & SNDMORE:
         return None
-    if self.parts is not None:  # None if the stream has just been closed
-        self.parts.pop(thread, None)
-        if not self.parts:
-            self.parts = None
+    self.parts.pop(thread, None)  # it has gone if the stream has just been closed
     return partial
 
 
@@ -206,6 +230,10 @@ cdef int close_for_senders(Stream self) except -1:
     return 0
 
 
+cdef inline bint has_mail(Stream self) noexcept:
+    return self.mailbox is not None and zs_load(&self.mailbox.has_mail)
+
+
 cdef int collect_mail(Stream self) except -1:
     """Move what other threads have sent into the outbox."""
     cdef object letters, frames
@@ -246,11 +274,13 @@ cdef int collect_letter(
 
 cdef Py_ssize_t queued_messages(Stream self) noexcept:
     """Messages that wait to be handed to libzmq, sent by any thread."""
-    return self.out.queued + (0 if self.mailbox is None else self.mailbox.count)
+    return zs_load_count(&self.out.queued) + (
+        0 if self.mailbox is None else zs_load_count(&self.mailbox.count))
 
 
 cdef int64_t queued_bytes(Stream self) noexcept:
-    return self.out.queued_bytes + (0 if self.mailbox is None else self.mailbox.size)
+    return zs_load_bytes(&self.out.queued_bytes) + (
+        0 if self.mailbox is None else zs_load_bytes(&self.mailbox.size))
 
 
 cdef int warn_of_unknown(dict kwargs) except -1:

@@ -107,7 +107,7 @@ cdef bint make_room(
     if self.out.policy == DROP_NEWEST:
         drop(self, frames, delivery)
         return False
-    while self.out.is_full(size):
+    while not owned_elsewhere(self) and self.out.is_full(size):
         drop_oldest(self)
     return True
 

@@ -11,7 +11,7 @@ cdef int flush_stream(Stream self, int flag, int most) except -1:
     if self.write != TO_TRY:
         become_writable(self, TO_TRY)
     try:
-        if self.mailbox is not None and self.mailbox.has_mail:
+        if has_mail(self):
             collect_mail(self)
         if flag & POLLOUT and self.out.queued:
             process_mailbox(self)

@@ -149,8 +149,9 @@ cdef inline int frame_out(zmq_msg_t *msg, PyObject *frame) noexcept:
         memcpy(lib.msg_data(msg), PyBytes_AS_STRING(<object> frame), size)
         return 0
     lib.msg_init(msg)
-    if lib.msg_copy(msg, &(<Frame> frame).zmq_msg) < 0:
-        return lib.last_error()
+    with cython.critical_section(<object> frame):  # libzmq notes there that it is shared
+        if lib.msg_copy(msg, &(<Frame> frame).zmq_msg) < 0:
+            return lib.last_error()
     zs_count(ZS_MSGS, 1)
     return 0
 
@@ -217,12 +218,12 @@ cdef int multipart_out(void *handle, int socket_type, PyObject *frames, int flag
 
 cdef inline object only_bytes(object message):
     """The only frame of a message, if it is bytes: its snapshot if it is to be copied. Else None."""
-    cdef PyObject *frame = NULL
+    cdef object frame = None
     if type(message) is list and PyList_GET_SIZE(<PyObject *> message) == 1:
-        frame = PyList_GET_ITEM(<PyObject *> message, 0)
+        frame = (<list> message)[0]  # not borrowed: without the GIL, another thread may change the list
     elif type(message) is tuple and PyTuple_GET_SIZE(<PyObject *> message) == 1:
-        frame = PyTuple_GET_ITEM(<PyObject *> message, 0)
-    return <object> frame if frame is not NULL and PyBytes_CheckExact(frame) else None
+        frame = (<tuple> message)[0]
+    return frame if PyBytes_CheckExact(<PyObject *> frame) else None
 
 
 cdef object snapshot(object message, Socket socket, bint copy, bint track, list trackers):

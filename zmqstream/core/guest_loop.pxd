@@ -2,7 +2,7 @@
 cdef class GuestReactor(Reactor):
     """On somebody else's loop: the epoll descriptor is one reader of it."""
     cdef bint attached          # registered with the loop
-    cdef bint scheduled         # the loop will call _on_call()
+    cdef int scheduled          # the loop will call _on_call()
     cdef bint nests             # the loop has run inside a callback, and may do so again
     cdef bint reported          # the loop has just found the epoll descriptor readable
     cdef object timer           # the TimerHandle of the next sweep

@@ -110,22 +110,21 @@ cdef class GuestReactor(Reactor):
 
     cdef int check_loop(self) except -1:
         if self.loop.is_closed():
-            if self.thread != zs_thread():
+            if zs_load_thread(&self.thread) != zs_thread():
                 raise RuntimeError("the event loop of this stream is closed")
             self.close_sources()
         return 0
 
     cdef int wake(self) except -1:
         """Have dispatch() called soon, once, however many sources become ready until then."""
-        if self.state != LOOP_OPEN or self.loop.is_closed():
+        if not is_open(self) or self.loop.is_closed():
             return 0
-        if self.scheduled:
+        if zs_exchange(&self.scheduled, True):  # first: the loop's thread may run _on_call() at once
             return 0
-        self.scheduled = True  # first: the loop's thread may run _on_call() before we go on
         try:
             self.call_soon(self._on_call, ())
         except BaseException:
-            self.scheduled = False
+            zs_store(&self.scheduled, False)
             raise
         return 0
 
@@ -143,14 +142,14 @@ cdef class GuestReactor(Reactor):
             self.dispatch()
 
     def _on_call(self):
-        self.scheduled = False
+        zs_store(&self.scheduled, False)
         self.dispatch()
 
     def _on_timer(self):
         self.timer = None
         if self.report_fork():
             return
-        self.thread = zs_thread()
+        self.enter()
         self.sweeper.epoch += 1
         self.now = zs_now()
         self.start_timer()  # before user code runs
@@ -186,10 +185,10 @@ cdef class GuestReactor(Reactor):
         self.reported = False
         if self.state != LOOP_OPEN or not self.attached:
             return 0
-        self.thread = zs_thread()
+        self.enter()
         self.sweeper.epoch += 1  # the loop ran other handles
         self.nests = self.nests or outer is not None
-        self.sleeping = self.nests
+        zs_store(&self.sleeping, self.nests)
         self.current = None  # a loop inside a callback is a loop like any other
         try:
             self.start_next_pass()
@@ -205,9 +204,9 @@ cdef class GuestReactor(Reactor):
                 self.run_pass_outside()
         finally:
             self.current = outer
-            self.sleeping = True
+            zs_store(&self.sleeping, True)
             if self.attached and (
-                self.ready.first is not NULL or self.sweeper.touched or self.has_posted
+                self.ready.first is not NULL or self.sweeper.touched or zs_load(&self.has_posted)
             ):
                 self.wake()
         return 0

@@ -4,3 +4,5 @@ cdef class SocketHandler(Source):
     cdef object py_socket
     cdef Callback callback      # called as callback(socket, events)
     cdef int mask               # POLLIN, POLLOUT
+
+    cdef int check_thread(self) except -1

@@ -7,6 +7,8 @@ cdef class SocketHandler(Source):
 
     def __init__(self, socket, Reactor reactor, callback, int mask):
         cdef int fd = socket_fd(socket)
+        self.reactor = reactor
+        self.check_thread()
         self.py_socket = socket
         self.callback = Callback("a handler", callback)
         self.open_source(socket, origin_of(socket), fd, reactor)
@@ -21,6 +23,7 @@ cdef class SocketHandler(Source):
 
     def update(self, int mask):
         """Ask for other events: zmq.POLLIN and zmq.POLLOUT."""
+        self.check_thread()
         if self.state >= CLOSED:
             self.reactor.check()
             raise zmq_error(ENOTSOCK)
@@ -29,9 +32,16 @@ cdef class SocketHandler(Source):
 
     def close(self):
         """Stop watching. The socket stays open."""
+        self.check_thread()
         become(self, CLOSED)
         self.reactor.remove(self)
-        self.sock = self.origin = None
+        self.release_socket()
+
+    cdef int check_thread(self) except -1:
+        """Without the GIL: a running loop must run in this thread."""
+        if zs_free_threaded and self.state != FORKED and runs_elsewhere(self.reactor):
+            raise wrong_thread("a handler of a socket")
+        return 0
 
     cdef int turn(self) except -1:
         cdef int events

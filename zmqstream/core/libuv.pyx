@@ -15,24 +15,33 @@ cdef enum:
     HEADER = 2      # pointers before a prepare handle: its UvHook, borrowed, or NULL; and nothing
 
 cdef LibUv uv
+cdef str uv_path = None  # of the library of these functions
 cdef object attaching = threading.RLock()  # a thread may make a stream while the loop loses its last one
 
 
 cdef bint bind_libuv(str path):
     """Whether all functions were found in the library at `path`, which is loaded."""
+    global uv, uv_path
+    cdef LibUv found
     cdef bytes encoded = path.encode("utf-8", "surrogateescape")
     cdef void *library = zs_library_open(encoded)
-    cdef void **function = <void **> &uv
+    cdef void **function = <void **> &found
     cdef list names = [
         b"version", b"handle_size", b"backend_fd", b"backend_timeout", b"update_time", b"unref",
         b"close", b"prepare_init", b"prepare_start", b"idle_init", b"idle_start", b"idle_stop",
     ]  # in the order of LibUv
+    if path == uv_path:  # loops of other threads use them
+        return True
     for name in names if library is not NULL else []:
         function[0] = zs_library_symbol(library, b"uv_" + <bytes> name)
         if function[0] is NULL:
             return False
         function += 1
-    return library is not NULL and uv.version() >> 16 == 1
+    if library is NULL or found.version() >> 16 != 1:
+        return False
+    uv = found
+    uv_path = path
+    return True
 
 
 cdef void _on_prepare(void *handle) noexcept with gil:

@@ -13,12 +13,13 @@ cdef class Mailbox:
     cdef readonly int64_t size  # bytes of their frames
     cdef Py_ssize_t dropped     # letters dropped here since the last take(), which had no Delivery
     cdef list unreported        # dropped letters with a Delivery: their drop may have to be reported
-    cdef readonly bint has_mail  # there are letters or drops: take() is due
+    cdef readonly int has_mail  # there are letters or drops: take() is due
     cdef bint is_shut
 
     cpdef Posting put(self, Outbox outbox, tuple letter, bint quiet) except *
     cdef Posting put_locked(
         self, Outbox outbox, tuple letter, Py_ssize_t size, bint quiet, list gone) except *
+    cdef int account(self, Py_ssize_t count, int64_t size) noexcept
     cdef bint exceeds(self, Outbox outbox, Py_ssize_t count, int64_t size) noexcept
     cpdef tuple take(self)
     cpdef int shut(self) except -1

@@ -39,35 +39,44 @@ cdef class Mailbox:
         self, Outbox outbox, tuple letter, Py_ssize_t size, bint quiet, list gone
     ) except *:
         cdef bint had_mail = self.has_mail
+        cdef Policy policy = <Policy> zs_load_state(&outbox.policy)
         cdef tuple oldest
         if self.is_shut:
             return REFUSED_SHUT
-        if outbox.policy != WAIT:
-            if self.exceeds(outbox, outbox.queued + self.count, outbox.queued_bytes + self.size + size):
-                if outbox.policy == RAISE:
+        if policy != WAIT:
+            if self.exceeds(
+                outbox, zs_load_count(&outbox.queued) + self.count,
+                zs_load_bytes(&outbox.queued_bytes) + self.size + size
+            ):
+                if policy == RAISE:
                     return REFUSED_FULL
-                if quiet and outbox.policy == DROP_NEWEST:
+                if quiet and policy == DROP_NEWEST:
                     self.dropped += 1
-                    self.has_mail = True
+                    zs_store(&self.has_mail, True)
                     return ACCEPTED if had_mail else FIRST
             while quiet and self.exceeds(outbox, self.count, self.size + size):
                 # The oldest letter goes. What is in the outbox will be dropped for this one, too.
                 oldest = <tuple> self.letters.popleft()
-                self.count -= 1
-                self.size -= <Py_ssize_t> oldest[1]
+                self.account(-1, -<Py_ssize_t> oldest[1])
                 if oldest[3] is None:
                     self.dropped += 1
                     gone.append(oldest)
                 else:
                     self.unreported.append(oldest)
         self.letters.append(letter)
-        self.count += 1
-        self.size += size
-        self.has_mail = True
+        self.account(1, size)
+        zs_store(&self.has_mail, True)
         return ACCEPTED if had_mail else FIRST
 
     cdef bint exceeds(self, Outbox outbox, Py_ssize_t count, int64_t size) noexcept:
-        return count > 0 and (count + 1 > outbox.high or size > outbox.high_bytes)
+        return count > 0 and (
+            count + 1 > zs_load_count(&outbox.high) or size > zs_load_count(&outbox.high_bytes))
+
+    cdef inline int account(self, Py_ssize_t count, int64_t size) noexcept:
+        """So many more letters, and bytes."""
+        zs_store_count(&self.count, self.count + count)
+        zs_store_bytes(&self.size, self.size + size)
+        return 0
 
     cpdef tuple take(self):
         """All letters, oldest first, and what was dropped since the last call.
@@ -81,8 +90,8 @@ cdef class Mailbox:
         letters, self.letters = self.letters, fresh
         dropped, self.dropped = self.dropped, 0
         unreported, self.unreported = self.unreported, none
-        self.count = self.size = 0
-        self.has_mail = False
+        self.account(-self.count, -self.size)
+        zs_store(&self.has_mail, False)
         PyThread_release_lock(self.lock)
         return letters, dropped, unreported
 

@@ -26,6 +26,7 @@ cdef class Outbox:
     cdef int64_t serial         # of the last entry
 
     cpdef int put(self, object frames, Py_ssize_t size, int flags, Delivery delivery) except -1
+    cdef int account(self, Py_ssize_t count, int64_t size) noexcept
     cpdef object take(self, Ring ring)
     cpdef int discard(self, Ring ring) except -1
     cpdef object cancel(self, Delivery delivery)

@@ -29,17 +29,21 @@ cdef class Outbox:
             self.ring.append(frames, size, flags)
         else:
             self.ring.push(frames, size, flags, delivery)
-        self.queued += 1
-        self.queued_bytes += size
+        self.account(1, size)
         if self.queued > self.peak_queued:
             self.peak_queued = self.queued
+        return 0
+
+    cdef inline int account(self, Py_ssize_t count, int64_t size) noexcept:
+        """So many more messages, and bytes."""
+        zs_store_count(&self.queued, self.queued + count)
+        zs_store_bytes(&self.queued_bytes, self.queued_bytes + size)
         return 0
 
     cpdef object take(self, Ring ring):
         """Take the oldest message of `ring`, whose Delivery was taken before. Returns its frames."""
         cdef object frames
-        self.queued -= 1
-        self.queued_bytes -= ring.oldest().size
+        self.account(-1, -ring.oldest().size)
         frames = ring.pop()
         if ring is not self.ring:
             self.unparked(ring)
@@ -48,8 +52,7 @@ cdef class Outbox:
     cpdef inline int discard(self, Ring ring) except -1:
         """Like take(), but drop the frames."""
         cdef PyObject *frames
-        self.queued -= 1
-        self.queued_bytes -= ring.oldest().size
+        self.account(-1, -ring.oldest().size)
         frames = ring.advance() if ring.count > 1 and ring.tombstones == 0 else ring.pop_frames()
         if ring is not self.ring:
             self.unparked(ring)
@@ -60,8 +63,7 @@ cdef class Outbox:
         """Take a message that has a Delivery, from any of the rings. Returns its frames."""
         cdef Ring ring = delivery.ring
         cdef object frames
-        self.queued -= 1
-        self.queued_bytes -= ring.at(delivery.place).size
+        self.account(-1, -ring.at(delivery.place).size)
         frames = ring.cancel(delivery)
         if ring is not self.ring:
             self.unparked(ring)
@@ -125,8 +127,11 @@ cdef class Outbox:
         self, Py_ssize_t high, Py_ssize_t low, Py_ssize_t high_bytes, Py_ssize_t low_bytes,
         Policy policy
     ) except -1:
-        self.high, self.low, self.high_bytes, self.low_bytes = high, low, high_bytes, low_bytes
-        self.policy = policy
+        zs_store_count(&self.high, high)
+        zs_store_count(&self.low, low)
+        zs_store_count(&self.high_bytes, high_bytes)
+        zs_store_count(&self.low_bytes, low_bytes)
+        zs_store_state(&self.policy, policy)
         return self.check_high()
 
     cpdef bint has_limits(self):
@@ -198,5 +203,6 @@ cdef class Outbox:
                 ring.take_delivery()
                 ring.pop()
         self.parked = self.deadlines = None
-        self.parked_count = self.queued = self.queued_bytes = 0
+        self.parked_count = 0
+        self.account(-self.queued, -self.queued_bytes)
         return 0

@@ -41,15 +41,14 @@ cdef class OwnLoopReactor(Reactor):
         return 0
 
     def bind_loop(self):
-        """The loop polls with this selector from now on. Its own __init__ has ended."""
+        """The loop will poll with this selector. Its own __init__ has ended."""
         # These names are private to BaseEventLoop, the same since Python 3.4. Where one is missing,
         # select() returns to asyncio after each pass, which is slower and as correct.
         loop = self.loop
         if hasattr(loop, "_ready") and hasattr(loop, "_stopping") and hasattr(loop, "_scheduled"):
             self.loop_ready = loop._ready
         if loop.is_running():
-            self.thread = loop._thread_id
-            self.wake()  # it may sleep in what was its select()
+            zs_store_thread(&self.thread, loop._thread_id)
 
     def step_aside(self, int fd):
         """asyncio is to watch `fd`: a source that does watches a duplicate from now on."""
@@ -119,8 +118,8 @@ cdef class OwnLoopReactor(Reactor):
 
     cdef int wake(self) except -1:
         # only another thread finds us sleeping
-        self.sleeping = False
-        self.loop.call_soon_threadsafe(_nothing)
+        if zs_exchange(&self.sleeping, False):
+            self.loop.call_soon_threadsafe(_nothing)
         return 0
 
     # -- the selector ---------------------------------------------------------------------------
@@ -149,7 +148,7 @@ cdef class OwnLoopReactor(Reactor):
 
     cdef int begin(self) except -1:
         self.check()
-        self.thread = zs_thread()
+        self.enter()
         self.sweeper.epoch += 1  # the loop ran handles
         self.now = zs_now()
         self.called = False
@@ -166,7 +165,7 @@ cdef class OwnLoopReactor(Reactor):
                 if outer is not None:
                     self.dispatch_nested(outer)
                 fired = self.poll_once(deadline)
-                if self.has_posted:
+                if zs_load(&self.has_posted):
                     self.enqueue_posted()
                 if self.ready.first is not NULL:
                     self.run_pass()
@@ -183,7 +182,7 @@ cdef class OwnLoopReactor(Reactor):
         """Poll, and sleep only if no source is ready and no edge can have been missed."""
         cdef double sweep_wait
         cdef list fired
-        if self.has_posted:
+        if zs_load(&self.has_posted):
             self.enqueue_posted()
         if self.sweeper.touched:
             self.sweeper.sweep_touched()
@@ -220,12 +219,13 @@ cdef class OwnLoopReactor(Reactor):
     cdef list poll(self, double timeout):
         if self.on_poll is None:
             return self.poll_selected(timeout)
-        self.sleeping = timeout != 0  # it is Python code, and a thread that sends meanwhile must wake us
+        # on_poll() is Python code, and a thread that sends meanwhile must wake us
+        zs_store(&self.sleeping, timeout != 0)
         try:
             self.on_poll(True)
             return self.poll_selected(timeout)
         finally:
-            self.sleeping = False
+            zs_store(&self.sleeping, False)
             self.on_poll(False)
 
     cdef list poll_selected(self, double timeout):
@@ -235,13 +235,13 @@ cdef class OwnLoopReactor(Reactor):
             return self.poll_epoll(timeout, self.keys)
         self.counts.polls += 1
         self.counts.sleeps += timeout != 0
-        self.sleeping = timeout != 0
+        zs_store(&self.sleeping, timeout != 0)
         try:
-            if self.has_posted:
+            if zs_load(&self.has_posted):
                 timeout = 0  # by a thread that found us awake
             events = self.base_select(None if timeout < 0 else timeout)
         finally:
-            self.sleeping = False
+            zs_store(&self.sleeping, False)
         self.now = zs_now()
         for key, mask in events:
             if key.data is NO_HANDLES:

@@ -28,17 +28,18 @@ cdef class Reactor:
     cdef ReadyList next_pass    # who had one in this pass and is still ready
     cdef Sweeper sweeper
     cdef object posted          # a deque: sources with mail from other threads, which append to it
-    cdef bint has_posted        # ...and then set this
+    cdef int has_posted        # ...and then set this
     cdef Source current         # whose turn it is; None: no pass is under way
     cdef int retrying           # sources with `retry`
     cdef int64_t retry_at       # when these get their next turn, ns
-    cdef bint sleeping          # the loop must be woken: it polls, or waits for other events than ours
+    cdef int sleeping           # the loop must be woken: it polls, or waits for other events than ours
     cdef bint called            # the loop was given something to run since it last polled
     cdef int64_t now            # the clock, ns, when it was last read
     cdef int64_t yielded_at     # when other threads and signal handlers last had their chance, ns
     cdef LoopCounts counts
 
     cdef int check(self) except -1
+    cdef int enter(self) except -1
 
     # hooks: what the two kinds of loops do differently
     cdef int watch(self, Source source) except -1
@@ -53,6 +54,7 @@ cdef class Reactor:
     cdef int enqueue(self, Source source) except -1
     cdef int enqueue_next_pass(self, Source source) except -1
     cdef int unlink(self, Source source) except -1
+    cdef int wake_if_sleeping(self) except -1
     cdef int post(self, Source source) except -1
     cdef int enqueue_posted(self) except -1
     cdef int run_pass(self) except -1

@@ -24,9 +24,15 @@ cdef enum:
 # thread that is woken more often than every 5 ms never asks, and finds it taken again.)
 cdef object run_bytecode = eval("lambda: None")
 
-# Imported with the first reactor: asyncio takes longer to import than pyzmq, and programs may import
-# us that will not use a loop.
+# Given by eventloop.py: asyncio takes longer to import than pyzmq, and programs may import us that will
+# not use a loop.
 cdef object asyncio = None
+
+
+def _use_asyncio(module):
+    global asyncio
+    asyncio = module
+
 
 # All that are alive, for the hook that runs in a child after fork. A reactor and its streams belong
 # to the process that made them: the child shares the parent's epoll descriptor, and libzmq answers
@@ -38,7 +44,7 @@ def _after_fork_in_child():
     cdef Reactor reactor
     for reactor in list(reactors):
         if reactor.state == LOOP_OPEN:
-            reactor.state = LOOP_FORKED
+            zs_store_state(&reactor.state, LOOP_FORKED)
         for source in reactor.sources:
             (<Source> source).on_fork()
 
@@ -51,28 +57,16 @@ def live_reactors():
     """A list of the reactors whose loops are open. Any thread may call it."""
     cdef list references = list(reactors.data)  # the WeakSet's own iterator may be interrupted by a thread
     cdef list found = [reference() for reference in references]
-    return [reactor for reactor in found if reactor is not None and (<Reactor> reactor).state == LOOP_OPEN]
+    return [reactor for reactor in found if reactor is not None and is_open(reactor)]
 
 
-cdef extern from "running_loop.h":
-    PyObject *zs_running_loop(object key) noexcept
-
-cdef str RUNNING_LOOP = "__asyncio_running_event_loop__"
-
-
-cdef bint runs_here(Reactor self) except -1:
-    """Whether this thread runs the loop now."""
-    return (
-        zs_running_loop(RUNNING_LOOP) is <PyObject *> self.loop
-        or asyncio._get_running_loop() is self.loop
-    )
+cdef inline bint is_open(Reactor self) noexcept:
+    """Whether the loop is open; in any thread."""
+    return zs_load_state(&self.state) == LOOP_OPEN
 
 
 cdef class Reactor:
     def __cinit__(self, *args, **kwargs):
-        global asyncio
-        if asyncio is None:
-            asyncio = importlib.import_module("asyncio")
         self.thread = zs_thread()
         self.epfd = -1
         self.sources = []
@@ -105,15 +99,23 @@ cdef class Reactor:
     def open_sources(self):
         """A list of the sources whose socket is open."""
         cdef Source source
-        return [source for source in self.sources if source.handle() is not NULL]
+        return [source for source in self.sources if source.has_socket()]
 
     cdef int check(self) except -1:
         """Raise where the sources cannot be used any more."""
-        if self.state == LOOP_OPEN:
+        cdef int state = zs_load_state(&self.state)
+        if state == LOOP_OPEN:
             return 0
-        if self.state == LOOP_CLOSED:
+        if state == LOOP_CLOSED:
             raise RuntimeError("the event loop of this stream is closed")
         raise forked_error()
+
+    cdef inline int enter(self) except -1:
+        """This thread runs the loop from now on. A send in the thread that did before ends first."""
+        if self.thread != zs_thread():
+            with cython.critical_section(self):
+                zs_store_thread(&self.thread, zs_thread())
+        return 0
 
     # -- hooks ----------------------------------------------------------------------------------
 
@@ -185,9 +187,9 @@ cdef class Reactor:
             source = self.sources[len(self.sources) - 1]
             self.remove(source)
             source.on_loop_closed()
-        self.posted.clear()  # it may be all that refers to a stream
         if self.state == LOOP_OPEN:
-            self.state = LOOP_CLOSED
+            zs_store_state(&self.state, LOOP_CLOSED)
+        self.posted.clear()  # it may be all that refers to a stream
         return 0
 
     # -- who is ready ---------------------------------------------------------------------------
@@ -199,8 +201,7 @@ cdef class Reactor:
         become(source, READY)
         if source.listed is NULL:
             self.ready.append(source)
-            if self.sleeping:
-                self.wake()
+            self.wake_if_sleeping()
         return 0
 
     cdef int enqueue_next_pass(self, Source source) except -1:
@@ -228,17 +229,20 @@ cdef class Reactor:
 
     cdef int post(self, Source source) except -1:
         """Another thread: `source` has mail."""
-        if source.index < 0:
-            return 0  # the loop is closed
+        if not is_open(self):
+            return 0
         self.posted.append(source)
-        self.has_posted = True
-        if self.sleeping:
+        zs_store(&self.has_posted, True)
+        return self.wake_if_sleeping()
+
+    cdef inline int wake_if_sleeping(self) except -1:
+        if zs_load(&self.sleeping):
             self.wake()
         return 0
 
     cdef int enqueue_posted(self) except -1:
         cdef Source source
-        self.has_posted = False
+        zs_store(&self.has_posted, False)
         while self.posted:
             source = self.posted.popleft()
             if source.state < CLOSED:
@@ -299,8 +303,8 @@ cdef class Reactor:
     # -- the loop -------------------------------------------------------------------------------
 
     cdef int call_soon(self, object callback, tuple args) except -1:
-        self.called = True
         if asyncio._get_running_loop() is self.loop:
+            self.called = True
             self.loop.call_soon(callback, *args)
         else:
             self.loop.call_soon_threadsafe(callback, *args)
@@ -337,19 +341,19 @@ cdef class Reactor:
                 code = errno
         else:
             self.counts.sleeps += 1
-            self.sleeping = True
+            zs_store(&self.sleeping, True)
             try:
                 # A signal that came while C code ran, as a turn is, interrupts no sleep: its handler
                 # must run now. If that makes a source ready, it wakes us.
                 PyErr_CheckSignals()
-                if self.has_posted:
+                if zs_load(&self.has_posted):
                     milliseconds = 0  # by a thread that found us awake
                 with nogil:
                     count = zs_epoll_wait(self.epfd, events, EVENTS_A_POLL, milliseconds)
                     if count < 0:
                         code = errno
             finally:
-                self.sleeping = False
+                zs_store(&self.sleeping, False)
             self.now = zs_now()
         if count < 0:
             if code != EINTR:

@@ -5,17 +5,6 @@ cdef extern from "Python.h":
         PyObject *callable, PyObject **args, size_t nargs, PyObject *names) noexcept
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
 
-cdef extern from *:
-    """
-    /* Whether nobody but us holds `o`: then it can be used again for the next message. */
-    #ifdef Py_GIL_DISABLED
-    #define ZS_ONLY_OURS(o) 0
-    #else
-    #define ZS_ONLY_OURS(o) (Py_REFCNT (o) == 1)
-    #endif
-    """
-    bint ZS_ONLY_OURS(PyObject *o) noexcept
-
 cdef enum:
     LARGE_FRAME = 16384    # libzmq's copy of a larger frame is released before the callback runs
 
@@ -220,7 +209,7 @@ cdef int receive_loop(Stream self, Budget *budget) except -1:
             # a message is released when its callback has returned
             if message is not None:
                 message = None
-            if single is not NULL and ZS_ONLY_OURS(single) and PyList_GET_SIZE(single) == 1:
+            if single is not NULL and zs_only_ours(single) and PyList_GET_SIZE(single) == 1:
                 replace_only_item(single, new_none())
             elif single is not NULL:
                 Py_DECREF(<object> single)

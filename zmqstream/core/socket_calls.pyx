@@ -190,13 +190,13 @@ cdef object socket_send_message(
             return failed_future(self.reactor, failure)
         if trackers:
             tracker = tracker_of(trackers)
-    if flags & SNDMORE or self.parts is not None:
+    if flags & SNDMORE or self.parts:
         whole = gather_part(self, frames, flags, None if tracker is None else Delivery(None, tracker))
         if whole is None:
             return done_future(self.reactor, tracker)
         frames, delivery = whole.all_frames(), join_deliveries(whole.deliveries)
         tracker = None if delivery is None else delivery.tracker
-    if self.mailbox is not None and self.mailbox.has_mail:
+    if has_mail(self):
         collect_mail(self)
     flags &= ~SNDMORE
     if self.out.queued == 0 and (flags & DONTWAIT or not must_go_round(self, OPT_SNDTIMEO)):

@@ -76,7 +76,7 @@ cdef int detach(SocketStream self) except -1:
     become(self, CLOSED)
     self.reactor.remove(self)
     end_flow(self)
-    self.sock = self.origin = None
+    self.release_socket()
     return 0
 
 
@@ -107,7 +107,8 @@ cdef int take_over(Stream self, Socket socket, int fd) except -1:
         return 0
     old = other
     detach(old)
-    self.waiters, old.waiters = old.waiters, None
+    with cython.critical_section(self):
+        self.waiters, old.waiters = old.waiters, None
     self.out, old.out = old.out, Outbox()
     self.parts, old.parts = old.parts, None
     if self.waiters is not None:

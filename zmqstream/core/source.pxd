@@ -24,6 +24,9 @@ cdef class Source:
             return NULL
         return self.sock.handle
 
+    cdef bint has_socket(self) noexcept
+    cdef int release_socket(self) except -1
+
     # hooks: what kinds of sources do differently
     cdef int turn(self) except -1
     cdef int interest(self) noexcept

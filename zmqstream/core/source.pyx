@@ -82,6 +82,19 @@ cdef class Source:
         self.repaired += 1
         return 0
 
+    # -- its socket, in any thread --------------------------------------------------------------
+
+    cdef bint has_socket(self) noexcept:
+        """Whether it has a socket that nobody has closed."""
+        with cython.critical_section(self):
+            return self.handle() is not NULL
+
+    cdef int release_socket(self) except -1:
+        """The source is closed."""
+        with cython.critical_section(self):
+            self.sock = self.origin = None
+        return 0
+
     # -- operations -----------------------------------------------------------------------------
 
     cdef int open_source(self, Socket socket, Socket origin, int fd, Reactor reactor) except -1:
@@ -94,7 +107,7 @@ cdef class Source:
             reactor.add(self)
         except BaseException:
             become(self, CLOSED)
-            self.sock = self.origin = None
+            self.release_socket()
             raise
         return 0
 
@@ -169,8 +182,7 @@ cdef class Source:
         if self.index >= 0 and not self.touched:
             self.touched = True
             self.reactor.sweeper.touched.append(self)
-            if self.reactor.sleeping:
-                self.reactor.wake()
+            self.reactor.wake_if_sleeping()
         return 0
 
 

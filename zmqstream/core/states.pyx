@@ -26,7 +26,7 @@ cdef inline void become(Source self, State state) noexcept:
     """The only place where `state` changes."""
     zs_count(ZS_SOURCES + <int> self.state, -1)
     zs_count(ZS_SOURCES + <int> state, 1)
-    self.state = state
+    zs_store_state(&self.state, state)
 
 
 cdef inline void become_writable(Stream self, WriteState state) noexcept:

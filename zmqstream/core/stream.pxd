@@ -21,11 +21,12 @@ cdef class Stream(Source):
 
     # its parts
     cdef Outbox out             # what waits to be sent
-    cdef Mailbox mailbox        # what other threads have sent; None: none ever has
+    cdef Mailbox mailbox        # what other threads have sent; None: none ever has (with the GIL)
     cdef CallbackRunner runner
     cdef Receiver receiver      # of on_recv(), or None
     cdef Callback send_callback     # of on_send(), or None; and so on
     cdef Callback err_callback
+    cdef int has_listener       # one of these two
     cdef Callback drain_callback
     cdef Callback close_callback
     cdef Waiters waiters        # coroutines that await it; None: none ever has
@@ -37,7 +38,7 @@ cdef class Stream(Source):
     cdef int changes            # grows when a loop over messages must look around
     cdef int turn_messages      # the budget of a turn: messages...
     cdef int64_t turn_ns        # ...and time
-    cdef dict parts             # {thread: PartialMessage} of messages that are sent in parts; or None
+    cdef dict parts             # {thread: PartialMessage} of messages that are sent in parts; None: none was
     cdef object unreported      # a deque of what was dropped: (frames, Delivery, error); or None
     cdef bint drain_due         # the queue has fallen to `low`: schedule it
     cdef bint drain_scheduled   # _call_on_drain() is scheduled
@@ -47,6 +48,6 @@ cdef class Stream(Source):
     # its end
     cdef bint closing           # aclose() has begun: nothing is received any more
     cdef object close_reason    # the error that has closed the stream, or None
-    cdef str last_endpoint      # of a socket that is closed
+    cdef str last_endpoint      # what endpoint() has found
     cdef object _monitor        # see _monitor.py: closed with the stream; None: there is none
     cdef readonly Py_ssize_t _lost  # messages that close() could not hand over

@@ -5,6 +5,9 @@ cdef class Stream(Source):
     def __cinit__(self, *args, **kwargs):
         self.out = Outbox()
         self.runner = CallbackRunner()
+        if zs_free_threaded:  # with the GIL, they are made when they are used
+            self.mailbox = Mailbox()
+            self.parts = {}
         self.turn_messages = TURN_MESSAGES
         self.turn_ns = TURN_NS
 
@@ -26,6 +29,8 @@ cdef class Stream(Source):
             check_thread(self, "__init__")
             take_over(self, socket, fd)
             open_sockets[id(self)] = socket if shadowed is None else shadowed
+            if zs_free_threaded:
+                streams.add(self)
             self.open_source(socket, origin_of(socket), fd, reactor)
         except BaseException:
             open_sockets.pop(id(self), None)
@@ -51,13 +56,14 @@ cdef class Stream(Source):
         """The socket's type, the stream's state, and its endpoint."""
         return (
             zmq.SocketType(self.socket_type).name,
-            ("idle", "armed", "ready", "closed", "forked")[<int> self.state],
+            ("idle", "armed", "ready", "closed", "forked")[zs_load_state(&self.state)],
             endpoint(self),
         )
 
     def _waiting(self):
         """How many receivers wait for a message."""
-        return 0 if self.waiters is None else len(self.waiters.receivers)
+        with cython.critical_section(self):
+            return 0 if self.waiters is None else len(self.waiters.receivers)
 
     # -- hooks of a source ----------------------------------------------------------------------
 
@@ -350,7 +356,7 @@ cdef class Stream(Source):
             copy and not track and callback is None and timeout is None
             and PyBytes_CheckExact(<PyObject *> msg)
         ):
-            check_usable(self)
+            check_sendable(self)
             send_frames(self, msg, flags, None)
         else:
             send_message(self, (msg,), flags, copy, track, callback, timeout)
@@ -410,7 +416,7 @@ cdef class Stream(Source):
         if registered is not None:
             registered.what = "the on_send callback"
             registered.with_owner = with_stream
-        self.send_callback = registered
+        set_listeners(self, registered, self.err_callback)
 
     def on_err(self, callback):
         """Call `callback(error)` for each error of the socket. The error is a `zmq.ZMQError`.
@@ -419,7 +425,7 @@ cdef class Stream(Source):
         after which the stream is closed). `on_err(None)` removes the callback. Raises the errors of
         on_recv().
         """
-        self.err_callback = register(self, callback, "on_err")
+        set_listeners(self, self.send_callback, register(self, callback, "on_err"))
 
     # -- flow control ---------------------------------------------------------------------------
 
@@ -469,7 +475,9 @@ cdef class Stream(Source):
         """(high, low, high_bytes, low_bytes), in messages and bytes. None means no limit."""
         return tuple([
             None if limit == UNLIMITED else limit
-            for limit in (self.out.high, self.out.low, self.out.high_bytes, self.out.low_bytes)
+            for limit in (
+                zs_load_count(&self.out.high), zs_load_count(&self.out.low),
+                zs_load_count(&self.out.high_bytes), zs_load_count(&self.out.low_bytes))
         ])
 
     def get_write_buffer_size(self):
@@ -598,8 +606,13 @@ cdef class Stream(Source):
 
         Other use of the socket can swallow events; the loop checks for them after each access.
         """
+        if zs_load_state(&self.state) == CLOSED:
+            return None
+        if is_elsewhere(self):
+            with cython.critical_section(self):
+                return self.py_socket
         self.touch()
-        return None if self.state == CLOSED else self.py_socket
+        return self.py_socket
 
     def _open_socket(self):
         """The socket. Raises OSError if the stream is closed."""
@@ -629,8 +642,9 @@ cdef class Stream(Source):
             The socket's LINGER in milliseconds. None leaves it unchanged.
         """
         check_linger(linger)
-        if self.state == CLOSED:
-            close_again(self, linger)
+        if zs_load_state(&self.state) == CLOSED:
+            if not is_elsewhere(self):
+                close_again(self, linger)
             return
         check_thread(self, "close")
         if self.handle() is NULL:
@@ -640,8 +654,10 @@ cdef class Stream(Source):
 
     def closed(self):
         """Whether the stream is closed. If its socket is closed, the stream is closed too."""
-        if self.state == CLOSED:
+        if zs_load_state(&self.state) == CLOSED:
             return True
+        if is_elsewhere(self):
+            return False
         if self.py_socket.closed:
             check_thread(self, "closed")
             closed_directly(self)

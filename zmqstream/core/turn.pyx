@@ -18,7 +18,7 @@ cdef int take_turn(Stream self, Budget *budget) except -1:
     cdef Budget half
     cdef bint unfinished = False
     cdef int ending = LOOK
-    if self.mailbox is not None and self.mailbox.has_mail:
+    if has_mail(self):
         collect_mail(self)
     if self.unreported and report_dropped(self, budget):
         return MORE
@@ -56,7 +56,7 @@ cdef object too_deep(str what):
 
 cdef int check_open(Stream self) except -1:
     """Raise if the stream is closed."""
-    if self.state == CLOSED:
+    if zs_load_state(&self.state) == CLOSED:
         if self.reactor is None:
             raise RuntimeError(f"{type(self).__name__}.__init__() was not called")
         raise OSError("Stream is closed")
@@ -66,6 +66,21 @@ cdef int check_open(Stream self) except -1:
             closed_directly(self)
         raise OSError("Stream is closed: its socket was closed directly")
     return 0
+
+
+cdef inline int check_sendable(Stream self) except -1:
+    """Like check_usable(), in any thread."""
+    if not zs_free_threaded:
+        return check_usable(self)
+    if zs_load_state(&self.state) >= CLOSED:
+        return check_open(self)
+    if self.reactor.is_guest:
+        self.reactor.check_loop()
+    if not self.has_socket():
+        if owns(self):
+            return check_usable(self)
+        raise OSError("Stream is closed: its socket was closed directly")
+    return self.reactor.check()
 
 
 cdef inline int check_usable(Stream self) except -1:
@@ -83,23 +98,6 @@ cdef int check_usable_slowly(Stream self) except -1:
         self.reactor.check_loop()
     check_open(self)
     return self.reactor.check()
-
-
-cdef inline bint owns(Stream self) noexcept:
-    """Whether this thread runs the loop; before a loop runs, whether it made the first stream there."""
-    return self.reactor.thread == zs_thread()
-
-
-cdef int check_thread(Stream self, str method) except -1:
-    """In debug mode: a running loop must run in this thread."""
-    if self.runner.debug and self.state != FORKED and self.reactor.loop.is_running():
-        if asyncio._get_running_loop() is not self.reactor.loop:
-            raise RuntimeError(
-                f"{type(self).__name__}.{method} was used in thread "
-                f"{threading.current_thread().name!r}, and its loop runs in another; only send "
-                f"and its like may be: use loop.call_soon_threadsafe(), or add_callback() of an IOLoop"
-            )
-    return 0
 
 
 cdef Callback register(Stream self, object function, str where):

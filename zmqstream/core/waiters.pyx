@@ -49,7 +49,8 @@ cdef class Waiters:
 cdef Waiters waiters_of(Stream self):
     """A stream's, which has none before it is awaited."""
     if self.waiters is None:
-        self.waiters = Waiters()
+        with cython.critical_section(self):  # another thread may look for them: see _waiting()
+            self.waiters = Waiters()
         start_fairness(self)
     return self.waiters
 
@@ -143,7 +144,7 @@ cdef int check_receivable(Stream self, Kind kind) except -1:
     if self.receiver is not None:
         raise RuntimeError(
             f"{self!r} has a receive callback; await its messages, or have them given to it, not both")
-    if self.runner.debug:
+    if zs_free_threaded or self.runner.debug:
         check_thread(self, "recv")
     return 0
 
@@ -238,7 +239,7 @@ cdef AwaitedSend send_awaited(
     awaited.stream = self
     if budget_spend(&waiters_of(self).fairness):
         awaited.yielding = must_yield(self)  # before it is sent: it may fail
-    if self.mailbox is not None and self.mailbox.has_mail:
+    if has_mail(self):
         collect_mail(self)
     if self.out.queued == 0:
         self.touch()  # before it is sent, too

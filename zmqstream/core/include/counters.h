@@ -19,8 +19,12 @@ enum zs_counter {
 };
 
 #ifdef ZMQSTREAM_COUNTERS
-static long long zs_counters[ZS_COUNTERS];
+static int64_t zs_counters[ZS_COUNTERS];
+#ifdef Py_GIL_DISABLED
+#define zs_count(counter, n) ((void) _Py_atomic_add_int64 (&zs_counters[counter], (n)))
+#else
 #define zs_count(counter, n) ((void) (zs_counters[counter] += (n)))
+#endif
 #define zs_counted(counter) (zs_counters[counter])
 #define zs_counting 1
 #else
