@@ -210,6 +210,7 @@ def test_frames_given_back(aio, pair):
 # -- RCVTIMEO and SNDTIMEO -------------------------------------------------------------------------
 
 SOON = 20  # ms
+LATE = 60_000
 
 
 async def again(awaitable, loop):
@@ -228,6 +229,7 @@ def test_rcvtimeo(aio, pair, receive):
             await again(receive(socket), aio.loop)
         peer.send(b"late")
         assert await receive(socket) == [b"late"]
+        socket.rcvtimeo = LATE
         waiting = start(receive(socket))
         await iterations()
         peer.send(b"in time")

@@ -123,7 +123,8 @@ def test_a_turn_is_as_long_as_set(backend):
         lambda message: (order.append("message"), backend.loop.call_soon(order.append, "loop"))
     )
     backend.run_until(lambda: order.count("message") == 1500)
-    assert order.index("loop") == 300
+    # a guest's reader and its timer may be due in one iteration of the loop, and each gives a turn
+    assert order.index("loop") in ((300,) if backend.at_home else (300, 600))
 
 
 def test_a_turn_ends_when_its_time_is_over(backend):
