@@ -151,7 +151,7 @@ def measure(implementation: str) -> Measure:
         more = {role: seconds * 1e9 / tasks for role, seconds in told["processors"].items()}
         return Figure(told["seconds"] * 1e9 / tasks, more)
 
-    return Measure(whole(run), 2_000)
+    return Measure(whole(run), 1_000)
 
 
 def profile(tasks: int) -> dict[str, dict[str, float]]:

@@ -145,7 +145,7 @@ WORK = Work(
         "message, and print() waits for the thread that sends it. The kernel is restarted for each "
         "measurement. Beside the time: the processor time of the kernel."
     ),
-    measures={name: Measure(whole(measure(name)), 20_000) for name in (OURS, STREAM)},
+    measures={name: Measure(whole(measure(name)), 10_000) for name in (OURS, STREAM)},
     comparisons=(Comparison("speed", STREAM),),
 )
 

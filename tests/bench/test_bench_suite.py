@@ -203,6 +203,9 @@ def test_a_peer_that_hangs_is_waited_for_once(monkeypatch):
     assert "not finished after 0.05 seconds" in interleave(work, 1).missing["hangs"]
     assert "did not finish a work" in interleave(work, 1).missing["hangs"]
     assert len(runs) == 1
+    harness.HUNG.clear()
+    missing = interleave(work, 1, peer_limit=0.06).missing["hangs"]
+    assert "not finished after 0.06 seconds" in missing
 
 
 # -- conclusions -----------------------------------------------------------------------------------

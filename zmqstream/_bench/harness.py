@@ -159,12 +159,14 @@ def interleave(
     rounds: int,
     quick: bool = False,
     progress: Callable[[str], None] = lambda name: None,
+    peer_limit: float | None = None,
 ) -> Result:
     """Measure each implementation once a round, one after another, for `rounds` rounds.
 
     Measurements of a round follow each other, so other work of the machine affects all of them.
     Each implementation is first warmed up with a part of a round, which is not counted. One that
-    is not installed or fails is `missing`. A failure of zmqstream or of C is an error.
+    is not installed or fails is `missing`. A failure of zmqstream or of C is an error. `peer_limit`
+    replaces PEER_TIME_LIMIT.
     """
     result = Result(work, {}, quick=quick)
     for name, measure in work.measures.items():
@@ -182,7 +184,7 @@ def interleave(
             progress(name)
             measure = work.measures[name]
             must_work = name.startswith((OURS, C))
-            limit = TIME_LIMIT if must_work else PEER_TIME_LIMIT
+            limit = TIME_LIMIT if must_work else peer_limit or PEER_TIME_LIMIT
             what = f"{work.name}, {name}"
             try:
                 if done < 0:
