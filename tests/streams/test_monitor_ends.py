@@ -23,7 +23,7 @@ import zmq
 import zmq.asyncio
 
 import zmqstream
-from support import TIMEOUT, children
+from support import KEEPS_CLASSES, TIMEOUT, children
 from support.backends import Backend
 from zmqstream import _monitor
 
@@ -536,6 +536,8 @@ def test_no_thread_can_be_started(backend, monkeypatch):
 @pytest.mark.parametrize("what", ["left_open", "closed", "socket_closed", "flood", "sys_exit"])
 @pytest.mark.parametrize("loop", ["zmqstream.EventLoop()", "asyncio.SelectorEventLoop()"])
 def test_end_of_the_program(what, loop):
+    if what == "closed" and KEEPS_CLASSES:
+        pytest.skip("pyzmq terminates the context, and the thread of the monitors has ended")
     program = f"""
 import asyncio, sys, warnings, zmq, zmqstream
 warnings.simplefilter("ignore")
