@@ -1,4 +1,7 @@
-"""docs/design.md's tree has all files of the package, and no others, and every folder."""
+"""docs/design.md's tree has all files of the package, and no others, and every folder.
+
+And nothing that was built or downloaded is in the repository.
+"""
 
 import re
 import subprocess
@@ -32,3 +35,6 @@ wrong = [f"no {name} there" for name in sorted((listed - there) | (folders - top
 wrong += [f"{name} is missing" for name in sorted((there - listed) | (tops - folders))]
 if wrong:
     sys.exit("docs/design.md, the tree: " + ", ".join(wrong))
+built = [name for name in tracked if name.endswith((".whl", ".so", ".pyd", ".gz", ".zip"))]
+if built:
+    sys.exit(f"in the repository, but built or downloaded: {', '.join(built)}")
