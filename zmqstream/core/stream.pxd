@@ -26,7 +26,6 @@ cdef class Stream(Source):
     cdef Receiver receiver      # of on_recv(), or None
     cdef Callback send_callback     # of on_send(), or None; and so on
     cdef Callback err_callback
-    cdef int has_listener       # one of these two
     cdef Callback drain_callback
     cdef Callback close_callback
     cdef Waiters waiters        # coroutines that await it; None: none ever has
@@ -42,11 +41,12 @@ cdef class Stream(Source):
     cdef object unreported      # a deque of what was dropped: (frames, Delivery, error); or None
     cdef bint drain_due         # the queue has fallen to `low`: schedule it
     cdef bint drain_scheduled   # _call_on_drain() is scheduled
+    cdef int has_listener       # there is a send_callback or an err_callback
+    cdef bint closing           # aclose() has begun: nothing is received any more
     cdef object expiry_timer    # the TimerHandle of _on_expiry(), or None
     cdef int64_t expiry_at      # when that will be, ns
 
     # its end
-    cdef bint closing           # aclose() has begun: nothing is received any more
     cdef object close_reason    # the error that has closed the stream, or None
     cdef str last_endpoint      # what endpoint() has found
     cdef object _monitor        # see _monitor.py: closed with the stream; None: there is none
