@@ -293,10 +293,15 @@ def test_a_program_of_old():
         ioloop.install()
         loop = ioloop.IOLoop.instance()
         got = []
-        beat = ioloop.PeriodicCallback(lambda: got.append("beat"), 1, loop)
+        end = ioloop.DelayedCallback(lambda: got.append("end") or loop.stop(), 1, loop)
+
+        def on_beat():
+            got.append("beat")
+            if len(got) == 2:
+                end.start()
+
+        beat = ioloop.PeriodicCallback(on_beat, 1, loop)
         beat.start()
-        end = ioloop.DelayedCallback(lambda: got.append("end") or loop.stop(), 30, loop)
-        end.start()
         loop.start()
         assert got.count("end") == 1 and got.count("beat") > 1, got
         loop.close(all_fds=True)
