@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from model import actions
 from model.ends import Broken
-from model.world import SHORT_PATIENCE, World
+from model.world import PATIENCE, SHORT_PATIENCE, World
 from support.backends import IMPLEMENTATIONS, Backend, set_environment
 
 STEPS = 300  # in an episode, which begins with new sockets on a new loop
@@ -96,6 +96,7 @@ def soak(name, operations, seed):
     begin = time.monotonic()
     while counts["operations"] < operations:
         this = f"{seed}-{counts['episodes']}"
+        World.patience = PATIENCE  # a failure makes it short
         world, broken = perform(name, actions_of(this))
         counts.update(world.counts)
         counts["episodes"] += 1

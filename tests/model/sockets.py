@@ -27,6 +27,7 @@ class Asynchronous(Raw):
         """A future of a message. It stands in the line."""
         self.settle()
         future = self.aio.recv_multipart(copy=copy)
+        future.add_done_callback(self.done)
         self.receives.append(future)
         return future
 
@@ -47,9 +48,14 @@ class Asynchronous(Raw):
         for pipe in message.pipes:
             pipe.add(message)
         future = self.aio.send_multipart(message.all_frames())
+        future.add_done_callback(self.done)
         self.sends[future] = message
         self.settle()
         return future
+
+    def done(self, future):
+        """A future has ended, which perhaps nobody awaits."""
+        self.world.event()
 
     def settle(self):
         """See what has become of the futures since the last call."""
