@@ -43,6 +43,7 @@ def pytest_configure(config):
         "markers", "deviates(why): zmqstream deviates from pyzmq's class, which is not tested"
     )
     config.addinivalue_line("markers", "ours: tests a feature that pyzmq's class does not have")
+    config.addinivalue_line("markers", "thorough: runs only with --all-backends")
     config.addinivalue_line("markers", "any_loop: runs on one loop, as they make no difference")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background job ignores SIGINT. Programs that tests interrupt would inherit that.
@@ -64,6 +65,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def is_run(item):
+    if item.get_closest_marker("thorough"):
+        return False
     name = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
     choice = ()
     if item.get_closest_marker("any_loop"):

@@ -53,7 +53,7 @@ def python(version):
         return sys.executable
     beside = Path(sys.base_prefix).resolve().parent.glob(f"*/bin/python{version}")
     for found in (*beside, shutil.which(f"python{version}")):
-        # one of pyenv's may say that it is not activated
+        # that of a version manager may only say that the version is not activated
         if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
             return found
     return None

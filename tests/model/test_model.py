@@ -70,7 +70,7 @@ class Streams(RuleBasedStateMachine):
 
 
 def test_streams_do_what_the_model_says(backend):
-    examples = 2000 if LONG else 60
+    examples = 2000 if LONG else 100
     machine = functools.partial(Streams, type(backend), backend.name)
     # pytest-randomly has seeded `random`, so its seed repeats the examples
     hypothesis.seed(random.getrandbits(64))(machine)

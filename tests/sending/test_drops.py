@@ -1,4 +1,4 @@
-"""Memory is bounded when asked: messages that a full queue drops: which, and who is told."""
+"""What a full queue drops, and who is told of it."""
 
 import asyncio
 import logging

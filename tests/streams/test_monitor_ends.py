@@ -610,7 +610,7 @@ def test_in_many_threads(backend):
             try:
                 loop, io_loop = backend.new_loop()
                 context = zmq.Context()
-                for end in range(20):
+                for end in range(40):
                     socket = context.socket(zmq.PUSH)
                     socket.linger, socket.reconnect_ivl = 0, 1
                     stream = zmqstream.ZMQStream(socket, io_loop)

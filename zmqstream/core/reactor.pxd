@@ -28,7 +28,7 @@ cdef class Reactor:
     cdef ReadyList next_pass    # who had one in this pass and is still ready
     cdef Sweeper sweeper
     cdef object posted          # a deque: sources with mail from other threads, which append to it
-    cdef int has_posted        # ...and then set this
+    cdef int has_posted         # ...and then set this
     cdef Source current         # whose turn it is; None: no pass is under way
     cdef int retrying           # sources with `retry`
     cdef int64_t retry_at       # when these get their next turn, ns
